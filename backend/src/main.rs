@@ -1,0 +1,3 @@
+//! The `task-service` command.
+
+fn main() {}

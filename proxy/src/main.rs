@@ -1,0 +1,3 @@
+//! The `ownergate` command.
+
+fn main() {}

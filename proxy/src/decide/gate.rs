@@ -1,10 +1,27 @@
 //! The steps of the decision, in order: what an auditor reads first.
+//!
+//! 1. The request line, `Host` and framing have one reading ([`Head`]).
+//! 2. A CORS preflight to a route with a policy is answered here.
+//! 3. A public route needs no token and looks at none. For every other path, known or not, the token comes first, so
+//!    that a caller without one learns nothing about the routes.
+//! 4. The token is verified ([`Gate::verify`]).
+//! 5. Only now is a missing route or method told.
+//! 6. The route's issuers, owner, scopes and roles.
+//!
+//! There is no fall-through: every path ends in a refusal or in a [`Permit`], and this file alone makes permits.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
+
+use ipnet::IpNet;
 
 use super::{
-    Code, Decision, Denial, Head, Identity, IdentityHeaders, Issuer, Keys, Permit, Policy, RouteId, Timestamp,
-    UpstreamId,
+    Access, Code, Cors, Decision, Denial, Head, Identity, IdentityHeaders, Issuer, Keys, Permit, Policy, Route,
+    RouteId, Timestamp, TokenSource,
+    bearer::{self, Bearer},
+    cors,
+    path::RequestPath,
+    policy::Found,
+    scrub::Scrub,
 };
 
 /// Everything that the gate decides by, but keys and time.
@@ -16,6 +33,8 @@ pub struct GateRules {
     pub issuers: Vec<Issuer>,
     /// What the upstream is told of the caller.
     pub identity: IdentityHeaders,
+    /// Peers whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// The longest path and query, in bytes.
     pub path_bytes: usize,
     /// The longest head, in bytes, as target, header names and values with four bytes for each line's punctuation.
@@ -30,6 +49,9 @@ pub struct GateRules {
 #[derive(Debug)]
 pub struct Gate {
     rules: GateRules,
+    scrub: Scrub,
+    /// Where a token may stand: for each route, and last for paths that belong to none.
+    sources: Box<[Box<[TokenSource]>]>,
 }
 
 /// How far a request came without its token being verified.
@@ -41,22 +63,32 @@ pub enum Admission<'a> {
     Pending(Pending<'a>),
 }
 
-/// A request whose token, and nothing else, has yet to be verified.
+/// A request whose token, and what depends on it, has yet to be checked.
 #[derive(Debug)]
 pub struct Pending<'a> {
     gate: &'a Gate,
-    token: &'a str,
+    path: RequestPath<'a>,
+    found: Found<'a>,
+    bearer: Bearer<'a>,
 }
 
 impl Gate {
     /// A gate with these rules.
     pub fn new(rules: GateRules) -> Self {
-        Self { rules }
+        let everywhere: Vec<usize> = (0..rules.issuers.len()).collect();
+        let places = |route: &Route| route.issuers.iter().map(|issuer| issuer.0).collect();
+        let sources = rules.policy.routes().iter().map(places).chain([everywhere]);
+        let sources = sources.map(|issuers: Vec<usize>| sources_of(&rules.issuers, &issuers)).collect();
+        Self { scrub: Scrub::new(&rules.identity), sources, rules }
     }
 
     /// The rules.
     pub fn rules(&self) -> &GateRules {
         &self.rules
+    }
+
+    pub(super) fn scrub(&self) -> &Scrub {
+        &self.scrub
     }
 
     /// The whole decision in one call: [`Gate::admit`], [`Gate::verify`], [`Pending::conclude`].
@@ -72,8 +104,24 @@ impl Gate {
 
     /// Steps 1 to 3, and where the token stands.
     pub fn admit<'a>(&'a self, head: &Head<'a>) -> Admission<'a> {
-        let _ = head;
-        Admission::Decided(Decision::Refuse(Code::RouteUnknown.into()))
+        let path = match head.check(self.rules.head_bytes, self.rules.path_bytes) {
+            Ok(path) => path,
+            Err(denial) => return Admission::Decided(Decision::Refuse(denial)),
+        };
+        if let Some(answer) = self.preflight(head, &path) {
+            return Admission::Decided(answer);
+        }
+        let found = self.rules.policy.find(&path, head.method);
+        if let Found::Route(id, route) = found
+            && route.access == Access::Public
+        {
+            return Admission::Decided(Decision::Forward(permit(id, route, None)));
+        }
+        match bearer::find(head, self.sources_for(&found)) {
+            Ok(Some(bearer)) => Admission::Pending(Pending { gate: self, path, found, bearer }),
+            Ok(None) => Admission::Decided(without_token(&found)),
+            Err(denial) => Admission::Decided(settle(&found, None, Err(denial))),
+        }
     }
 
     /// Step 4: who the token's bearer is. The result may be kept for the same token bytes, until the identity
@@ -85,26 +133,130 @@ impl Gate {
         let _ = (token, keys, now);
         Err(Code::TokenMissing.into())
     }
+
+    fn preflight(&self, head: &Head<'_>, path: &RequestPath<'_>) -> Option<Decision> {
+        let method = cors::requested_method(head)?;
+        let (id, policy): (RouteId, &Cors) = match self.rules.policy.find(path, &method) {
+            Found::Route(id, route) => (id, route.cors.as_ref()?),
+            Found::OtherMethods(ids) => {
+                ids.iter().find_map(|id| Some((*id, self.rules.policy.route(*id)?.cors.as_ref()?)))?
+            }
+            Found::Nothing => return None,
+        };
+        Some(Decision::Preflight(id, policy.preflight(head)))
+    }
+
+    fn sources_for(&self, found: &Found<'_>) -> &[TokenSource] {
+        let sources = match found {
+            Found::Route(id, _) => self.sources.get(id.0),
+            Found::OtherMethods(_) | Found::Nothing => self.sources.last(),
+        };
+        sources.map_or(&[], AsRef::as_ref)
+    }
+
+    fn issuer_takes(&self, identity: &Identity, source: &TokenSource) -> bool {
+        self.rules.issuers.get(identity.issuer().0).is_some_and(|issuer| issuer.token_from.contains(source))
+    }
 }
 
 impl Pending<'_> {
     /// The token as the client sent it.
     pub fn token(&self) -> &str {
-        self.token
+        self.bearer.token
     }
 
     /// Steps 5 and 6, with what [`Gate::verify`] of this token said.
     pub fn conclude(self, identity: Result<Arc<Identity>, Denial>) -> Decision {
-        let _ = self.gate;
-        match identity {
-            Ok(identity) => Decision::Forward(Permit {
-                route: RouteId(0),
-                upstream: UpstreamId(0),
-                identity: Some(identity),
-                forward_credentials: false,
-                shadowed: None,
-            }),
-            Err(denial) => Decision::Refuse(denial),
+        let verdict = match &identity {
+            Ok(identity) => self.check(identity),
+            Err(denial) => Err(denial.clone()),
+        };
+        settle(&self.found, identity.ok(), verdict)
+    }
+
+    fn check(&self, identity: &Identity) -> Result<(), Denial> {
+        if !self.gate.issuer_takes(identity, self.bearer.source) {
+            return Err(Denial::from(Code::TokenMissing).because("the token's issuer takes none from where it stood"));
+        }
+        let policy = &self.gate.rules.policy;
+        let route = match &self.found {
+            Found::Route(_, route) => route,
+            Found::OtherMethods(ids) => {
+                return Err(Denial { allow: policy.methods(ids), ..Code::MethodNotAllowed.into() });
+            }
+            Found::Nothing => return Err(Code::RouteUnknown.into()),
+        };
+        if !route.issuers.contains(&identity.issuer()) {
+            return Err(Denial::from(Code::IssuerMismatch).because("the route trusts other issuers"));
+        }
+        self.check_owner(route, identity)?;
+        check_grants(route, identity)
+    }
+
+    /// The captured segment, decoded exactly once, is the user id byte for byte.
+    fn check_owner(&self, route: &Route, identity: &Identity) -> Result<(), Denial> {
+        let Access::Owner { capture } = &route.access else { return Ok(()) };
+        let owner: Option<Cow<'_, str>> = route.pattern.place_of(capture).and_then(|place| self.path.decoded(place));
+        match owner {
+            Some(owner) if *owner == *identity.user().as_str() => Ok(()),
+            Some(owner) => Err(Denial::from(Code::NotOwner)
+                .because(format!("the path is of {owner:?}, the caller is {:?}", identity.user().as_str()))),
+            None => Err(Denial::from(Code::NotOwner).because("the path has no owner segment")),
         }
     }
+}
+
+/// Scopes, all of them, and one of the roles.
+fn check_grants(route: &Route, identity: &Identity) -> Result<(), Denial> {
+    if let Some(missing) = route.scopes.iter().find(|scope| !identity.scopes().contains(scope)) {
+        let denial = Denial::from(Code::ScopeMissing).because(format!("the token does not grant {missing:?}"));
+        return Err(Denial { scope: Some(route.scopes.join(" ").into()), ..denial });
+    }
+    if !route.roles.is_empty() && !route.roles.iter().any(|role| identity.roles().contains(role)) {
+        return Err(
+            Denial::from(Code::ScopeMissing).because(format!("the caller has none of the roles {:?}", route.roles))
+        );
+    }
+    Ok(())
+}
+
+fn without_token(found: &Found<'_>) -> Decision {
+    match found {
+        Found::Route(id, route) if route.access == Access::Optional => Decision::Forward(permit(*id, route, None)),
+        _ => settle(found, None, Err(Code::TokenMissing.into())),
+    }
+}
+
+/// The end of every path: a permit, or a refusal; or, on a route that only watches, a permit that carries the refusal.
+fn settle(found: &Found<'_>, identity: Option<Arc<Identity>>, verdict: Result<(), Denial>) -> Decision {
+    match (found, verdict) {
+        (Found::Route(id, route), Ok(())) => Decision::Forward(permit(*id, route, identity)),
+        (Found::Route(id, route), Err(denial)) if !route.enforce && denial.code != Code::CredentialsRepeated => {
+            let shadowed = Some(Box::new(denial.on_route(*id)));
+            Decision::Forward(Permit { shadowed, ..permit(*id, route, identity) })
+        }
+        (Found::Route(id, _), Err(denial)) => Decision::Refuse(denial.on_route(*id)),
+        (Found::OtherMethods(_) | Found::Nothing, Err(denial)) => Decision::Refuse(denial),
+        (Found::OtherMethods(_) | Found::Nothing, Ok(())) => Decision::Refuse(Code::RouteUnknown.into()),
+    }
+}
+
+fn permit(id: RouteId, route: &Route, identity: Option<Arc<Identity>>) -> Permit {
+    Permit {
+        route: id,
+        upstream: route.upstream,
+        identity,
+        forward_credentials: route.forward_credentials,
+        shadowed: None,
+    }
+}
+
+fn sources_of(issuers: &[Issuer], chosen: &[usize]) -> Box<[TokenSource]> {
+    let mut sources = Vec::new();
+    for source in chosen.iter().filter_map(|place| issuers.get(*place)).flat_map(|issuer| &issuer.token_from) {
+        if !sources.contains(source) {
+            sources.push(source.clone());
+        }
+    }
+    sources.into()
 }

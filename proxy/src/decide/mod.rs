@@ -1,5 +1,7 @@
 //! The decision: who calls, what may be forwarded, and with which headers.
 
+mod bearer;
+mod client;
 mod cors;
 mod decision;
 mod denial;
@@ -9,19 +11,26 @@ mod headers;
 mod identity;
 mod issuer;
 mod keys;
+
+mod path;
 mod pattern;
 mod policy;
+mod route;
+mod scrub;
 mod time;
 
+pub use client::Client;
 pub use cors::Cors;
 pub use decision::{Decision, Permit};
 pub use denial::{Code, Denial};
 pub use gate::{Admission, Gate, GateRules, Pending};
 pub use head::Head;
-pub use headers::{Client, IdentityHeaders, Onward};
+pub use headers::{IdentityHeaders, Onward};
 pub use identity::{Identity, USER_ID_BYTES, UserId, UserIdFault};
 pub use issuer::{Issuer, IssuerId, TokenSource};
 pub use keys::{Algorithm, IssuerKeys, KeySet, Keys, Standing};
+pub use path::{PathFault, RequestPath};
 pub use pattern::{Pattern, PatternFault};
-pub use policy::{Access, Policy, PolicyFault, RateLimit, Route, RouteId, UpstreamId};
+pub use policy::{Policy, PolicyFault};
+pub use route::{Access, RateLimit, Route, RouteId, UpstreamId};
 pub use time::Timestamp;

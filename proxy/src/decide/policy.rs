@@ -1,75 +1,34 @@
-//! Routes, and which of them a request belongs to.
+//! Which route a request belongs to.
+
+use std::collections::HashMap;
 
 use http::Method;
 
-use super::{Cors, IssuerId, Pattern};
+use super::{
+    Route, RouteId,
+    path::RequestPath,
+    pattern::{Pattern, Segment},
+};
 
-/// The place of a route in the policy's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RouteId(pub usize);
-
-/// The place of an upstream in the configuration's list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct UpstreamId(pub usize);
-
-/// Who may pass.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Anybody; no token is looked at.
-    Public,
-    /// Anybody without a token, and whoever has a good one; a bad one is refused.
-    Optional,
-    /// Whoever has a good token.
-    SignedIn,
-    /// The user whose id stands in the path.
-    Owner {
-        /// The name of the capture that holds the id.
-        capture: Box<str>,
-    },
-}
-
-/// How often one user, or one address where nobody is known, may call a route.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RateLimit {
-    /// Requests per second in the long run.
-    pub per_second: u32,
-    /// Requests that may come at once.
-    pub burst: u32,
-}
-
-/// One rule of the policy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Route {
-    /// The paths that it applies to.
-    pub pattern: Pattern,
-    /// Who may pass.
-    pub access: Access,
-    /// The issuers whose tokens it trusts; unused on public routes.
-    pub issuers: Box<[IssuerId]>,
-    /// The methods that it answers; empty for any. `GET` includes `HEAD`.
-    pub methods: Box<[Method]>,
-    /// Scopes that the token must grant, all of them.
-    pub scopes: Box<[Box<str>]>,
-    /// Roles of which the caller must have one; empty for any.
-    pub roles: Box<[Box<str>]>,
-    /// Where its requests go.
-    pub upstream: UpstreamId,
-    /// Whether `Authorization`, token cookies and the like reach the upstream.
-    pub forward_credentials: bool,
-    /// The largest request body in bytes; `None` for the server's limit.
-    pub body_bytes: Option<u64>,
-    /// Its CORS policy.
-    pub cors: Option<Cors>,
-    /// Its rate limit.
-    pub rate_limit: Option<RateLimit>,
-    /// `false` lets through, and marks, what the token, owner and scope steps would refuse.
-    pub enforce: bool,
-}
-
-/// All routes, arranged so that finding one costs the same however many there are.
+/// All routes as a tree of segments: finding one costs a step per segment of the path, however many routes there are.
+///
+/// The most specific pattern decides, from left to right: a literal before a capture before `**`. Routes of one pattern
+/// share it by method.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     routes: Box<[Route]>,
+    root: Node,
+}
+
+/// What stands after a number of segments.
+#[derive(Clone, Debug, Default)]
+struct Node {
+    literals: HashMap<Box<str>, Node>,
+    capture: Option<Box<Node>>,
+    /// Routes whose pattern ends here.
+    end: Vec<RouteId>,
+    /// Routes whose pattern has `**` here.
+    rest: Vec<RouteId>,
 }
 
 /// Why routes are no policy.
@@ -85,13 +44,34 @@ pub enum PolicyFault {
     },
 }
 
+/// Where a request belongs.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found<'a> {
+    /// To this route.
+    Route(RouteId, &'a Route),
+    /// To a pattern none of whose routes answers the method.
+    OtherMethods(&'a [RouteId]),
+    /// Nowhere.
+    Nothing,
+}
+
 impl Policy {
     /// Arranges the routes.
     ///
     /// # Errors
     /// Every pair that could match the same request equally well.
     pub fn new(routes: Vec<Route>) -> Result<Self, Vec<PolicyFault>> {
-        Ok(Self { routes: routes.into() })
+        let mut root = Node::default();
+        let mut faults = Vec::new();
+        for (place, route) in routes.iter().enumerate() {
+            let siblings = root.place(&route.pattern);
+            let clash = |other: &&RouteId| routes.get(other.0).is_some_and(|other| methods_overlap(route, other));
+            if let Some(other) = siblings.iter().find(clash) {
+                faults.push(PolicyFault::Ambiguous { first: other.0, second: place });
+            }
+            siblings.push(RouteId(place));
+        }
+        if faults.is_empty() { Ok(Self { routes: routes.into(), root }) } else { Err(faults) }
     }
 
     /// The route at a place that this policy gave out.
@@ -103,4 +83,75 @@ impl Policy {
     pub fn routes(&self) -> &[Route] {
         &self.routes
     }
+
+    pub(super) fn find(&self, path: &RequestPath<'_>, method: &Method) -> Found<'_> {
+        let Some(here) = self.root.find(path.segments()) else { return Found::Nothing };
+        for id in here {
+            if let Some(route) = self.route(*id)
+                && route.answers(method)
+            {
+                return Found::Route(*id, route);
+            }
+        }
+        Found::OtherMethods(here)
+    }
+
+    /// The methods that a pattern's routes answer together, for `Allow`.
+    pub(super) fn methods(&self, routes: &[RouteId]) -> Box<[Method]> {
+        let mut methods: Vec<Method> = Vec::new();
+        for method in routes.iter().filter_map(|id| self.route(*id)).flat_map(|route| &route.methods) {
+            let implied = (*method == Method::GET).then_some(Method::HEAD);
+            for method in [method.clone()].into_iter().chain(implied) {
+                if !methods.contains(&method) {
+                    methods.push(method);
+                }
+            }
+        }
+        methods.into()
+    }
+}
+
+impl Node {
+    /// The list of routes that a pattern belongs to, made where there is none yet.
+    fn place(&mut self, pattern: &Pattern) -> &mut Vec<RouteId> {
+        let mut node = self;
+        for segment in pattern.segments() {
+            node = match segment {
+                Segment::Literal(text) => node.literals.entry(text.clone()).or_default(),
+                Segment::Capture(_) => node.capture.get_or_insert_default(),
+                Segment::Rest => return &mut node.rest,
+            };
+        }
+        &mut node.end
+    }
+
+    /// The most specific list of routes for the remaining segments. Each node of the tree is visited once at most.
+    fn find<'p>(&self, mut segments: impl Iterator<Item = &'p str> + Clone) -> Option<&[RouteId]> {
+        let Some(segment) = segments.next() else {
+            return self.ending();
+        };
+        if let Some(node) = self.literals.get(segment)
+            && let Some(found) = node.find(segments.clone())
+        {
+            return Some(found);
+        }
+        if !segment.is_empty()
+            && let Some(node) = &self.capture
+            && let Some(found) = node.find(segments)
+        {
+            return Some(found);
+        }
+        (!self.rest.is_empty()).then_some(&self.rest)
+    }
+
+    fn ending(&self) -> Option<&[RouteId]> {
+        [&self.end, &self.rest].into_iter().find(|routes| !routes.is_empty()).map(Vec::as_slice)
+    }
+}
+
+fn methods_overlap(one: &Route, other: &Route) -> bool {
+    one.methods.is_empty()
+        || other.methods.is_empty()
+        || one.methods.iter().any(|method| other.answers(method))
+        || other.methods.iter().any(|method| one.answers(method))
 }

@@ -1,0 +1,92 @@
+//! Where a request came from: what the connection says, and what trusted proxies before this one add.
+
+use std::net::IpAddr;
+
+use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
+
+use super::{Gate, head::is_authority, headers::first_untrusted};
+
+/// What the connection says of the client, as against what the client says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The peer's address; `None` on a unix-domain socket.
+    pub address: Option<IpAddr>,
+    /// Whether the connection is TLS.
+    pub tls: bool,
+}
+
+/// What the upstream is told of the connection.
+pub(super) struct Forwarded {
+    /// Whether the peer is a proxy that is believed.
+    pub(super) trusted: bool,
+    chain: Option<HeaderValue>,
+    address: Option<HeaderValue>,
+    proto: HeaderValue,
+    host: Option<HeaderValue>,
+}
+
+const FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+
+impl Gate {
+    /// The address to know a client by: the peer's, or what trusted proxies say of it. An IPv4 address that came over
+    /// an IPv6 socket is IPv4.
+    pub fn client_address(&self, headers: &HeaderMap, client: &Client) -> Option<IpAddr> {
+        let peer = client.address?.to_canonical();
+        let believed = self.is_trusted(peer).then(|| chain_of(headers)).flatten();
+        believed.and_then(|chain| first_untrusted(&chain, |hop| self.is_trusted(hop))).or(Some(peer))
+    }
+
+    pub(super) fn forwarded(&self, parts: &Parts, client: &Client) -> Forwarded {
+        let peer = client.address.map(|address| address.to_canonical());
+        let trusted = peer.is_some_and(|peer| self.is_trusted(peer));
+        let chain = peer.map(|peer| match chain_of(&parts.headers).filter(|_| trusted) {
+            Some(before) => format!("{before}, {peer}"),
+            None => peer.to_string(),
+        });
+        let own = HeaderValue::from_static(if client.tls { "https" } else { "http" });
+        let told = |name, valid: fn(&str) -> bool| single(&parts.headers, name, valid).filter(|_| trusted);
+        let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
+        Forwarded {
+            trusted,
+            chain: chain.and_then(|chain| chain.try_into().ok()),
+            address: self
+                .client_address(&parts.headers, client)
+                .and_then(|address| address.to_string().try_into().ok()),
+            proto: told(PROTO, |proto| matches!(proto, "http" | "https")).unwrap_or(own),
+            host: told(HOST, is_authority).or_else(|| parts.headers.get(header::HOST).cloned()).or(authority),
+        }
+    }
+
+    fn is_trusted(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.rules().trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+}
+
+impl Forwarded {
+    /// Sets each header once, or leaves it out where nothing is known.
+    pub(super) fn set(self, headers: &mut HeaderMap) {
+        for (name, value) in [(FOR, self.chain), (REAL_IP, self.address), (PROTO, Some(self.proto)), (HOST, self.host)]
+        {
+            match value {
+                Some(value) => drop(headers.insert(name, value)),
+                None => drop(headers.remove(name)),
+            }
+        }
+    }
+}
+
+fn chain_of(headers: &HeaderMap) -> Option<String> {
+    let lines: Vec<&str> = headers.get_all(FOR).iter().map(HeaderValue::to_str).collect::<Result<_, _>>().ok()?;
+    (!lines.is_empty()).then(|| lines.join(", "))
+}
+
+/// The value of a header that was sent once and is valid.
+fn single(headers: &HeaderMap, name: HeaderName, valid: fn(&str) -> bool) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(name).iter();
+    let line = lines.next().filter(|line| line.to_str().is_ok_and(valid))?;
+    lines.next().is_none().then(|| line.clone())
+}

@@ -260,3 +260,183 @@ fn sources_of(issuers: &[Issuer], chosen: &[usize]) -> Box<[TokenSource]> {
     }
     sources.into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{caller, code, decide, gate, head, methods, owner, request, route},
+        *,
+    };
+
+    const TOKEN: &str = "authorization: Bearer a.b.c";
+
+    fn outcome(gate: &Gate, method: &str, target: &str, lines: &[&str], user: &str) -> Option<Code> {
+        code(&decide(gate, &request(method, target, lines), caller(user)))
+    }
+
+    #[test]
+    fn the_owner_segment_is_the_user_id_byte_for_byte() {
+        let gate = gate(vec![route("/api/{user_id}/**", owner())]);
+        let table = [
+            ("/api/alice", "alice", true),
+            ("/api/alice/", "alice", true),
+            ("/api/alice/tasks/7?a=b", "alice", true),
+            ("/api/%61lice/tasks", "alice", true),
+            ("/api/al%40example.com", "al@example.com", true),
+            ("/api/%C3%BC", "ü", true),
+            ("/api/a%20b", "a b", true),
+            ("/api/100%25", "100%", true),
+            ("/api/Alice", "alice", false),
+            ("/api/bob", "alice", false),
+            ("/api/alic", "alice", false),
+            ("/api/alicee", "alice", false),
+            ("/api/alice%20", "alice", false),
+            // Row 39: the Kelvin sign, and one letter in two normal forms.
+            ("/api/%E2%84%AA", "k", false),
+            ("/api/e%CC%81", "é", false),
+            // Row 40: no numeric reading.
+            ("/api/7", "007", false),
+            ("/api/7.0", "7", false),
+            // Ids that can stand in no accepted path own none.
+            ("/api/a/b", "a/b", false),
+        ];
+        for (target, user, forwarded) in table {
+            let expected = if forwarded { None } else { Some(Code::NotOwner) };
+            assert_eq!(outcome(&gate, "GET", target, &[TOKEN], user), expected, "{target} as {user}");
+        }
+    }
+
+    #[test]
+    fn a_caller_without_a_token_learns_nothing_of_the_routes() {
+        let mut read_only = route("/api/{user_id}/**", owner());
+        read_only.methods = methods(&["GET"]);
+        let gate = gate(vec![read_only]);
+        for (method, target) in [("GET", "/api/bob"), ("DELETE", "/api/bob"), ("GET", "/nothing"), ("GET", "/")] {
+            assert_eq!(outcome(&gate, method, target, &[], "-"), Some(Code::TokenMissing), "{method} {target}");
+        }
+        assert_eq!(outcome(&gate, "GET", "/nothing", &[TOKEN], "alice"), Some(Code::RouteUnknown));
+        assert_eq!(outcome(&gate, "DELETE", "/api/alice", &[TOKEN], "alice"), Some(Code::MethodNotAllowed));
+        assert_eq!(outcome(&gate, "HEAD", "/api/alice", &[TOKEN], "alice"), None);
+    }
+
+    #[test]
+    fn row_27_literals_match_only_in_their_plain_spelling() {
+        let gate = gate(vec![route("/api/{user_id}/**", owner())]);
+        for target in ["/API/alice", "/%61pi/alice", "/api2/alice", "/ap/alice"] {
+            assert_eq!(outcome(&gate, "GET", target, &[TOKEN], "alice"), Some(Code::RouteUnknown), "{target}");
+        }
+    }
+
+    #[test]
+    fn row_45_a_public_route_looks_at_no_token_and_an_optional_one_refuses_a_bad_one() {
+        let gate = gate(vec![route("/public/**", Access::Public), route("/feed", Access::Optional)]);
+        assert_eq!(outcome(&gate, "GET", "/public/x", &["authorization: Bearer junk"], "-"), None);
+        assert_eq!(outcome(&gate, "GET", "/feed", &[], "-"), None);
+        let parts = request("GET", "/feed", &[TOKEN]);
+        let Admission::Pending(pending) = gate.admit(&head(&parts)) else { panic!("the token was not looked at") };
+        let decision = pending.conclude(Err(Code::SignatureInvalid.into()));
+        assert_eq!(code(&decision), Some(Code::SignatureInvalid));
+    }
+
+    #[test]
+    fn two_tokens_are_refused_before_either_is_read() {
+        let gate = gate(vec![route("/api/{user_id}/**", owner())]);
+        let lines = [TOKEN, "authorization: Bearer d.e.f"];
+        assert_eq!(outcome(&gate, "GET", "/api/alice", &lines, "alice"), Some(Code::CredentialsRepeated));
+    }
+
+    #[test]
+    fn a_route_trusts_its_own_issuers_alone() {
+        let mut other = route("/api/{user_id}/**", owner());
+        other.issuers = [super::super::IssuerId(1)].into();
+        let gate = gate(vec![other]);
+        assert_eq!(outcome(&gate, "GET", "/api/alice", &[TOKEN], "alice"), Some(Code::TokenMissing));
+        let cookie = "cookie: session=a.b.c";
+        // The fixture's caller is the first issuer's, which takes no token from a cookie.
+        assert_eq!(outcome(&gate, "GET", "/api/alice", &[cookie], "alice"), Some(Code::TokenMissing));
+        let parts = request("GET", "/api/alice", &[cookie]);
+        let second = Identity { issuer: super::super::IssuerId(1), ..caller("alice") };
+        assert_eq!(code(&decide(&gate, &parts, second)), None);
+    }
+
+    #[test]
+    fn scopes_are_all_needed_and_of_roles_one() {
+        let mut admin = route("/admin/**", Access::SignedIn);
+        admin.scopes = ["read".into(), "write".into()].into();
+        admin.roles = ["admin".into(), "owner".into()].into();
+        let gate = gate(vec![admin]);
+        let parts = request("GET", "/admin/x", &[TOKEN]);
+        let with = |scopes: &[&str], roles: &[&str]| Identity {
+            scopes: scopes.iter().map(|scope| (*scope).into()).collect(),
+            roles: roles.iter().map(|role| (*role).into()).collect(),
+            ..caller("alice")
+        };
+        let missing = Some(Code::ScopeMissing);
+        assert_eq!(code(&decide(&gate, &parts, with(&["read"], &["admin"]))), missing);
+        assert_eq!(code(&decide(&gate, &parts, with(&["read", "write"], &[]))), missing);
+        assert_eq!(code(&decide(&gate, &parts, with(&["write", "read"], &["owner"]))), None);
+        let Decision::Refuse(denial) = decide(&gate, &parts, with(&[], &[])) else { panic!("forwarded") };
+        assert_eq!(denial.scope.as_deref(), Some("read write"));
+    }
+
+    #[test]
+    fn a_watching_route_forwards_and_tells_what_it_would_have_refused() {
+        let mut watching = route("/api/{user_id}/**", owner());
+        watching.enforce = false;
+        let gate = gate(vec![watching]);
+        for (lines, user, expected, identified) in
+            [(&[][..], "-", Code::TokenMissing, false), (&[TOKEN][..], "alice", Code::NotOwner, true)]
+        {
+            let decision = decide(&gate, &request("GET", "/api/bob", lines), caller(user));
+            let Decision::Forward(permit) = decision else { panic!("{expected} was enforced") };
+            assert_eq!(permit.shadowed().map(|denial| denial.code), Some(expected));
+            assert_eq!(permit.identity().is_some(), identified);
+        }
+        let ambiguous = outcome(&gate, "GET", "/api/../bob", &[], "-");
+        assert_eq!(ambiguous, Some(Code::PathAmbiguous), "the path is never only watched");
+    }
+
+    #[test]
+    fn a_preflight_is_answered_only_where_there_is_a_policy() {
+        let mut shared = route("/api/{user_id}/**", owner());
+        shared.cors = Some(Cors {
+            origins: ["https://app.example".into()].into(),
+            methods: methods(&["GET"]),
+            headers: [http::header::AUTHORIZATION].into(),
+            expose: [].into(),
+            max_age_seconds: 600,
+        });
+        let gate = gate(vec![shared, route("/private/**", Access::SignedIn)]);
+        let asking = ["origin: https://app.example", "access-control-request-method: GET"];
+        let answer = decide(&gate, &request("OPTIONS", "/api/bob/x", &asking), caller("-"));
+        let Decision::Preflight(_, headers) = answer else { panic!("{answer:?}") };
+        assert_eq!(headers.get("access-control-allow-origin").unwrap(), "https://app.example");
+        for (method, target, lines) in [
+            ("OPTIONS", "/private/x", &asking[..]),
+            ("OPTIONS", "/api/bob/x", &asking[..1]),
+            ("OPTIONS", "/api/bob/x", &asking[1..]),
+            ("GET", "/api/bob/x", &asking[..]),
+            ("OPTIONS", "/nothing", &asking[..]),
+        ] {
+            assert_eq!(outcome(&gate, method, target, lines, "-"), Some(Code::TokenMissing), "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn rows_13_14_20_no_header_moves_a_request_to_another_route() {
+        let gate = gate(vec![route("/health", Access::Public), route("/api/{user_id}/**", owner())]);
+        for line in [
+            "x-forwarded-uri: /health",
+            "x-original-url: /health",
+            "x-rewrite-url: /health",
+            "x-envoy-original-path: /health",
+            "x-http-method-override: OPTIONS",
+            "user-agent: GoogleHC/1.0",
+            "x-middleware-subrequest: middleware",
+        ] {
+            assert_eq!(outcome(&gate, "GET", "/api/bob/x", &[line], "-"), Some(Code::TokenMissing), "{line}");
+            assert_eq!(outcome(&gate, "GET", "/api/bob/x", &[line, TOKEN], "alice"), Some(Code::NotOwner), "{line}");
+        }
+        assert_eq!(outcome(&gate, "GET", "/api/bob/x?next=/health", &[TOKEN], "alice"), Some(Code::NotOwner));
+    }
+}

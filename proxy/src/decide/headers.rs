@@ -192,3 +192,205 @@ pub(super) fn first_untrusted(chain: &str, trusted: impl Fn(IpAddr) -> bool) -> 
     }
     known
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            Access, Decision, Identity,
+            fixture::{caller, decide, gate, owner, request, route},
+        },
+        *,
+    };
+
+    const TOKEN: &str = "authorization: Bearer a.b.c";
+    const PEER: Client = Client { address: Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7))), tls: false };
+    const PROXY: Client = Client { address: Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1))), tls: false };
+
+    fn onward_for(client: &Client, caller: Identity, target: &str, lines: &[&str]) -> Parts {
+        let mut shown = route("/shown/**", Access::SignedIn);
+        shown.forward_credentials = true;
+        let gate = gate(vec![route("/api/{user_id}/**", owner()), route("/public/**", Access::Public), shown]);
+        let parts = request("GET", target, lines);
+        let Decision::Forward(permit) = decide(&gate, &parts, caller) else { panic!("{target} was refused") };
+        gate.onward(&permit, parts, client).into_parts()
+    }
+
+    fn onward(target: &str, lines: &[&str]) -> Parts {
+        onward_for(&PEER, caller("alice"), target, lines)
+    }
+
+    fn values<'p>(parts: &'p Parts, name: &str) -> Vec<&'p str> {
+        parts.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
+    #[test]
+    fn rows_1_to_19_one_user_id_leaves_whatever_the_client_sends() {
+        for line in [
+            "x-user-id: bob",
+            "x_user_id: bob",
+            "x.user.id: bob",
+            "X-User_Id: bob",
+            "connection: close, x-user-id",
+            "connection: X-User-Id, X-User-Email",
+            "x-user-email: ceo@x",
+            "remote-user: bob",
+            "x-forwarded-user: bob",
+        ] {
+            for (target, expected) in [("/api/alice/x", vec!["alice"]), ("/public/x", vec![])] {
+                let parts = onward(target, &[TOKEN, line, line]);
+                assert_eq!(values(&parts, "x-user-id"), expected, "{line} to {target}");
+                let (name, _) = line.split_once(": ").unwrap();
+                assert!(
+                    name.eq_ignore_ascii_case("x-user-id") || !parts.headers.contains_key(name),
+                    "{line} to {target}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_claim_header_is_set_from_the_token_alone() {
+        let email = (HeaderName::from_static("x-user-email"), HeaderValue::from_static("alice@example.com"));
+        let known = Identity { claims: [email].into(), ..caller("alice") };
+        let parts = onward_for(&PEER, known, "/api/alice/x", &[TOKEN, "x_user_email: ceo@x", "x-user-email: ceo@x"]);
+        assert_eq!(values(&parts, "x-user-email"), ["alice@example.com"]);
+        assert!(!parts.headers.contains_key("x_user_email"));
+    }
+
+    #[test]
+    fn a_user_id_beyond_ascii_is_sent_as_its_bytes() {
+        let parts = onward_for(&PEER, caller("ü-日本"), "/api/%C3%BC-%E6%97%A5%E6%9C%AC", &[TOKEN]);
+        assert_eq!(parts.headers.get("x-user-id").unwrap().as_bytes(), "ü-日本".as_bytes());
+    }
+
+    #[test]
+    fn what_a_connection_line_names_goes_but_never_host_or_length() {
+        let lines = [
+            TOKEN,
+            "connection: x-a",
+            "connection: keep-alive, X-B, host, content-length",
+            "x-a: 1",
+            "x-b: 2",
+            "content-length: 3",
+            "x-c: 4",
+            "te: trailers",
+        ];
+        let parts = onward("/api/alice/x", &lines);
+        for gone in ["connection", "x-a", "x-b", "te"] {
+            assert!(!parts.headers.contains_key(gone), "{gone}");
+        }
+        assert_eq!(
+            (values(&parts, "host"), values(&parts, "content-length"), values(&parts, "x-c")),
+            (vec!["good"], vec!["3"], vec!["4"])
+        );
+    }
+
+    #[test]
+    fn credentials_stop_here_unless_the_route_forwards_them() {
+        let cookies = "cookie: a=1; better-auth.session_token=s; __Secure-better-auth.session_data.0=t; session=u; b=2";
+        let parts = onward("/api/alice/x", &[TOKEN, cookies]);
+        assert!(!parts.headers.contains_key("authorization"));
+        assert_eq!(values(&parts, "cookie"), ["a=1; b=2"]);
+        let only = onward("/api/alice/x", &[TOKEN, "cookie: better-auth.session_token=s"]);
+        assert!(!only.headers.contains_key("cookie"));
+        for target in ["/public/x", "/shown/x"] {
+            let parts = onward(target, &[TOKEN, cookies]);
+            assert_eq!(values(&parts, "authorization"), ["Bearer a.b.c"], "{target}");
+            assert_eq!(values(&parts, "cookie"), [cookies.strip_prefix("cookie: ").unwrap()], "{target}");
+        }
+    }
+
+    #[test]
+    fn a_query_goes_on_byte_for_byte_but_for_a_token_in_it() {
+        for (target, expected) in [
+            ("/api/alice/x?a=b&&c", "/api/alice/x?a=b&&c"),
+            ("/api/alice/x?", "/api/alice/x?"),
+            ("/api/alice/x??", "/api/alice/x??"),
+            ("/api/alice/x?a=%2e%2e/%zz;'", "/api/alice/x?a=%2e%2e/%zz;'"),
+            ("/api/alice/x?a=1&access_token=t.t.t&b=2", "/api/alice/x?a=1&b=2"),
+            ("/api/alice/x?access_token=t.t.t", "/api/alice/x"),
+            ("http://good/api/alice/x?a", "/api/alice/x?a"),
+        ] {
+            assert_eq!(onward(target, &[TOKEN]).uri, expected, "{target}");
+        }
+    }
+
+    #[test]
+    fn row_11_the_connection_is_described_anew_for_an_untrusted_peer() {
+        let lies = [
+            "x-forwarded-for: 1.1.1.1",
+            "x-forwarded-proto: https",
+            "x-forwarded-host: evil",
+            "x-forwarded-port: 1",
+            "forwarded: for=1.1.1.1",
+            "x_forwarded_proto: https",
+            "true-client-ip: 1.1.1.1",
+            "x-real-ip: 1.1.1.1",
+        ];
+        let parts = onward("/api/alice/x", &[&[TOKEN], &lies[..]].concat());
+        for (name, expected) in [
+            ("x-forwarded-for", vec!["192.0.2.7"]),
+            ("x-real-ip", vec!["192.0.2.7"]),
+            ("x-forwarded-proto", vec!["http"]),
+            ("x-forwarded-host", vec!["good"]),
+            ("x-forwarded-port", vec![]),
+            ("forwarded", vec![]),
+            ("true-client-ip", vec![]),
+            ("x_forwarded_proto", vec![]),
+        ] {
+            assert_eq!(values(&parts, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_about_the_connection_and_nothing_else() {
+        let told = [
+            TOKEN,
+            "x-forwarded-for: 6.6.6.6, 198.51.100.9",
+            "x-forwarded-for: 10.0.0.2",
+            "x-forwarded-proto: https",
+            "x-forwarded-host: app.example",
+            "x-forwarded-user: bob",
+            "x_forwarded_for: 6.6.6.6",
+        ];
+        let parts = onward_for(&PROXY, caller("alice"), "/api/alice/x", &told);
+        for (name, expected) in [
+            ("x-forwarded-for", vec!["6.6.6.6, 198.51.100.9, 10.0.0.2, 10.0.0.1"]),
+            ("x-real-ip", vec!["198.51.100.9"]),
+            ("x-forwarded-proto", vec!["https"]),
+            ("x-forwarded-host", vec!["app.example"]),
+            ("x-forwarded-user", vec![]),
+            ("x_forwarded_for", vec![]),
+        ] {
+            assert_eq!(values(&parts, name), expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn row_8_trailers_carry_no_identity_framing_or_credentials() {
+        let gate = gate(vec![]);
+        let lines = [
+            "x-user-id: bob",
+            "x_user_id: bob",
+            "content-length: 7",
+            "authorization: Bearer x",
+            "x-forwarded-for: 1.1.1.1",
+            "grpc-status: 0",
+            "x-checksum: 5",
+        ];
+        let mut trailers = request("GET", "/", &lines).headers;
+        gate.clean_trailers(&mut trailers);
+        let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["grpc-status", "x-checksum"]);
+    }
+
+    #[test]
+    fn a_unix_socket_peer_has_no_address_to_tell() {
+        let client = Client { address: None, tls: true };
+        let parts = onward_for(&client, caller("alice"), "/api/alice/x", &[TOKEN, "x-forwarded-for: 1.1.1.1"]);
+        assert!(!parts.headers.contains_key("x-forwarded-for") && !parts.headers.contains_key("x-real-ip"));
+        assert_eq!(values(&parts, "x-forwarded-proto"), ["https"]);
+    }
+}

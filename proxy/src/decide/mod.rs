@@ -5,6 +5,8 @@ mod client;
 mod cors;
 mod decision;
 mod denial;
+#[cfg(test)]
+mod fixture;
 mod gate;
 mod head;
 mod headers;

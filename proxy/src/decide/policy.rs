@@ -155,3 +155,98 @@ fn methods_overlap(one: &Route, other: &Route) -> bool {
         || one.methods.iter().any(|method| other.answers(method))
         || other.methods.iter().any(|method| one.answers(method))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::Access,
+        super::fixture::{methods, route},
+        *,
+    };
+
+    fn policy(patterns: &[&str]) -> Result<Policy, Vec<PolicyFault>> {
+        Policy::new(patterns.iter().map(|pattern| route(pattern, Access::SignedIn)).collect())
+    }
+
+    fn found(policy: &Policy, path: &str) -> Option<usize> {
+        match policy.find(&RequestPath::parse(path).unwrap(), &Method::GET) {
+            Found::Route(id, _) => Some(id.0),
+            Found::OtherMethods(_) | Found::Nothing => None,
+        }
+    }
+
+    #[test]
+    fn the_most_specific_pattern_decides_whatever_the_order() {
+        let patterns = ["/**", "/api/{user}/**", "/api/{user}/tasks", "/api/health", "/api/{user}/", "/x", "/x/**"];
+        let mut reversed = patterns;
+        reversed.reverse();
+        for patterns in [patterns, reversed] {
+            let policy = policy(&patterns).unwrap();
+            for (path, expected) in [
+                ("/", "/**"),
+                ("/other", "/**"),
+                ("/api", "/**"),
+                ("/api/", "/**"),
+                ("/api/alice", "/api/{user}/**"),
+                ("/api/alice/x", "/api/{user}/**"),
+                ("/api/alice/tasks/", "/api/{user}/**"),
+                ("/api/alice/tasks", "/api/{user}/tasks"),
+                ("/api/health", "/api/health"),
+                ("/api/health/x", "/api/{user}/**"),
+                ("/api/alice/", "/api/{user}/"),
+                ("/x", "/x"),
+                ("/x/", "/x/**"),
+                ("/x/y/z", "/x/**"),
+            ] {
+                assert_eq!(found(&policy, path).map(|place| patterns[place]), Some(expected), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_literal_that_leads_nowhere_gives_way_to_a_capture() {
+        let policy = policy(&["/a/b/c", "/{x}/b/d"]).unwrap();
+        assert_eq!(found(&policy, "/a/b/d"), Some(1));
+        assert_eq!(found(&policy, "/a/b/e"), None);
+    }
+
+    #[test]
+    fn a_capture_is_never_empty() {
+        let policy = policy(&["/api/{user}"]).unwrap();
+        assert_eq!(found(&policy, "/api/"), None);
+    }
+
+    #[test]
+    fn rows_31_and_42_a_prefix_is_whole_segments() {
+        let policy = policy(&["/public/**", "/health"]).unwrap();
+        for path in ["/public..", "/publicity", "/healthXapi/bob", "/healthz", "/health/x"] {
+            assert_eq!(found(&policy, path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_differ_in_capture_names_alone_are_ambiguous() {
+        let faults = policy(&["/api/{a}/x", "/other", "/api/{b}/x", "/other"]).unwrap_err();
+        assert_eq!(
+            faults,
+            [PolicyFault::Ambiguous { first: 0, second: 2 }, PolicyFault::Ambiguous { first: 1, second: 3 }]
+        );
+    }
+
+    #[test]
+    fn one_pattern_may_be_shared_by_method() {
+        let with = |names: &[&str]| {
+            let mut route = route("/a", Access::SignedIn);
+            route.methods = methods(names);
+            route
+        };
+        let policy = Policy::new(vec![with(&["GET"]), with(&["POST", "PUT"])]).unwrap();
+        let path = RequestPath::parse("/a").unwrap();
+        assert!(matches!(policy.find(&path, &Method::PUT), Found::Route(RouteId(1), _)));
+        assert!(matches!(policy.find(&path, &Method::HEAD), Found::Route(RouteId(0), _)));
+        let Found::OtherMethods(ids) = policy.find(&path, &Method::DELETE) else { panic!("DELETE was routed") };
+        assert_eq!(policy.methods(ids), methods(&["GET", "HEAD", "POST", "PUT"]));
+        assert!(Policy::new(vec![with(&["GET"]), with(&[])]).is_err());
+        assert!(Policy::new(vec![with(&["GET"]), with(&["HEAD"])]).is_err());
+    }
+}

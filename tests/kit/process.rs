@@ -1,0 +1,142 @@
+//! A child process: its output kept line by line, its end awaited, itself ended by id.
+
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::PATIENCE;
+
+/// The lines a process has written so far, on both streams.
+#[derive(Debug, Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grown: Condvar,
+}
+
+impl Log {
+    fn lines(&self) -> MutexGuard<'_, Vec<String>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(self: Arc<Self>, stream: impl Read + Send + 'static) {
+        thread::spawn(move || {
+            let mut reader = BufReader::new(stream);
+            let mut line = Vec::new();
+            while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+                self.lines().push(String::from_utf8_lossy(&line).trim_end().to_owned());
+                self.grown.notify_all();
+                line.clear();
+            }
+        });
+    }
+}
+
+/// A running child in a process group of its own. Dropped, the whole group is killed; if the test failed, its output is shown.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: Arc<Log>,
+}
+
+impl Process {
+    /// Starts `command` with its input closed and its output kept.
+    pub fn start(name: &str, command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|fault| panic!("cannot start {name}: {fault}"));
+        let log = Arc::<Log>::default();
+        Arc::clone(&log).keep(child.stdout.take().expect("the output is piped"));
+        Arc::clone(&log).keep(child.stderr.take().expect("the output is piped"));
+        Self { name: name.to_owned(), child, log }
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Everything written so far.
+    pub fn log(&self) -> String {
+        self.log.lines().join("\n")
+    }
+
+    /// Waits for a line that holds `text` and returns it.
+    #[track_caller]
+    pub fn wait_for_line(&self, text: &str) -> String {
+        let (lines, _) = self
+            .log
+            .grown
+            .wait_timeout_while(self.log.lines(), PATIENCE, |lines| !lines.iter().any(|line| line.contains(text)))
+            .unwrap_or_else(PoisonError::into_inner);
+        let found = lines.iter().find(|line| line.contains(text)).cloned();
+        drop(lines);
+        found.unwrap_or_else(|| panic!("{} never wrote {text:?}:\n{}", self.name, self.log()))
+    }
+
+    /// Sends a signal by its name, such as `TERM`.
+    pub fn signal(&self, name: &str) {
+        // The shell's built-in: no code of ours may be unsafe, and the standard library sends SIGKILL alone.
+        let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", self.id())]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "cannot send {name} to {}", self.name);
+    }
+
+    /// Ends it at once, as `kill -9` does, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the child can be killed");
+        self.child.wait().expect("the child can be waited for");
+    }
+
+    /// How it ended, or `None` while it runs.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("the child can be waited for")
+    }
+
+    /// Waits for its end and returns the exit code.
+    #[track_caller]
+    pub fn exit_code(&mut self, within: Duration) -> i32 {
+        let status = poll(within, || self.ended());
+        let status = status.unwrap_or_else(|| panic!("{} is still running:\n{}", self.name, self.log()));
+        status.code().unwrap_or_else(|| panic!("{} was ended by a signal: {status}", self.name))
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.ended().is_none() {
+            // The group, for the sake of a supervised backend that would outlive a killed proxy.
+            send("KILL", &format!("-{}", self.id()));
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("--- {} wrote:\n{}\n---", self.name, self.log());
+        }
+    }
+}
+
+/// Sends a signal with the shell's built-in: the standard library knows SIGKILL alone, and a system call is unsafe code.
+fn send(name: &str, target: &str) -> bool {
+    let sent = Command::new("sh").args(["-c", &format!("kill -s {name} -- {target}")]).status();
+    sent.is_ok_and(|status| status.success())
+}
+
+/// Asks again and again, until there is an answer or the time is over.
+pub fn poll<T>(within: Duration, mut question: impl FnMut() -> Option<T>) -> Option<T> {
+    let deadline = Instant::now() + within;
+    loop {
+        if let Some(answer) = question() {
+            return Some(answer);
+        }
+        if Instant::now() >= deadline {
+            return None;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,44 @@
+//! What the operator says: flags over environment over defaults.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Parser;
+
+use crate::log::Format;
+
+/// A to-do API that knows no authentication: it trusts the X-User-Id header of the proxy in front of it.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "task-service", version, about)]
+pub struct Config {
+    /// Where to listen: host:port or unix:/path
+    #[arg(long, value_name = "ADDR", env = "TASK_SERVICE_LISTEN", default_value = "127.0.0.1:8081")]
+    pub listen: Listen,
+    /// The SQLite file that keeps the tasks; made if there is none
+    #[arg(long, value_name = "FILE", env = "TASK_SERVICE_DATABASE", default_value = "tasks.db")]
+    pub database: PathBuf,
+    /// How log lines are written
+    #[arg(long, value_name = "FORMAT", env = "TASK_SERVICE_LOG_FORMAT", default_value = "text")]
+    pub log_format: Format,
+}
+
+/// An address to listen at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// `host:port`
+    Tcp(String),
+    /// `unix:/path`
+    Unix(PathBuf),
+}
+
+impl FromStr for Listen {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(match text.strip_prefix("unix:") {
+            Some(path) => Self::Unix(path.into()),
+            None => Self::Tcp(text.to_owned()),
+        })
+    }
+}

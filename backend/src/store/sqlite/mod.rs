@@ -1,0 +1,86 @@
+//! Tasks in one SQLite file: a pool of readers, and one writer that groups what is waiting.
+
+mod open;
+mod statements;
+mod writer;
+
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, ErrorCode};
+use std::sync::Arc;
+
+pub use open::OpenError;
+
+use super::{Page, StoreError};
+use crate::caller::Caller;
+use crate::query::ListQuery;
+use crate::task::{Change, Draft, Moment, Task, TaskId};
+use writer::Writer;
+
+/// An open SQLite file.
+pub struct Sqlite {
+    readers: Pool<SqliteConnectionManager>,
+    writer: Writer,
+}
+
+impl Sqlite {
+    pub(super) async fn create(&self, caller: Caller, draft: Draft, now: Moment) -> Result<Task, StoreError> {
+        self.writer.write(move |connection| statements::create(connection, &caller, &draft, now)).await
+    }
+
+    pub(super) async fn list(&self, caller: Caller, query: ListQuery) -> Result<Page, StoreError> {
+        self.read(move |connection| statements::list(connection, &caller, &query)).await
+    }
+
+    pub(super) async fn find(&self, caller: Caller, id: TaskId) -> Result<Option<Task>, StoreError> {
+        self.read(move |connection| statements::find(connection, &caller, id)).await
+    }
+
+    pub(super) async fn change(
+        &self,
+        caller: Caller,
+        id: TaskId,
+        change: Change,
+        now: Moment,
+    ) -> Result<Option<Task>, StoreError> {
+        self.writer.write(move |connection| statements::change(connection, &caller, id, &change, now)).await
+    }
+
+    pub(super) async fn delete(&self, caller: Caller, id: TaskId) -> Result<bool, StoreError> {
+        self.writer.write(move |connection| statements::delete(connection, &caller, id)).await
+    }
+
+    async fn read<T, F>(&self, statement: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let readers = self.readers.clone();
+        let read = move || {
+            let connection = readers.get().map_err(|error| StoreError::Unavailable(Arc::new(error)))?;
+            statement(&connection).map_err(StoreError::from)
+        };
+        tokio::task::spawn_blocking(read).await.map_err(|error| StoreError::Internal(Arc::new(error)))?
+    }
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        let code = error.sqlite_error_code();
+        let source = Arc::new(error);
+        match code {
+            Some(ErrorCode::DiskFull) => Self::Full(source),
+            Some(
+                ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::ReadOnly
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::CannotOpen
+                | ErrorCode::PermissionDenied
+                | ErrorCode::FileLockingProtocolFailed,
+            ) => Self::Unavailable(source),
+            // rusqlite's own enum, open-ended: what is left are faults of ours and damage.
+            Some(_) | None => Self::Internal(source),
+        }
+    }
+}

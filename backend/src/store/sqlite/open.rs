@@ -1,0 +1,214 @@
+//! Opening the file: looked at first without touching it, then brought to this version's schema.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use r2d2::Pool;
+use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite_migration::{M, Migrations, SchemaVersion};
+
+use super::Sqlite;
+use super::writer::Writer;
+
+/// The schema, step by step. A step that was released is never edited.
+const STEPS: &[M<'_>] = &[M::up(include_str!("../../../migrations/sqlite/001_task.sql"))];
+
+const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
+
+/// Stands in the header of each of our files: "task" in ASCII.
+const APPLICATION_ID: i64 = 0x7461_736B;
+
+/// How long a statement waits for a lock that another process holds.
+const BUSY: Duration = Duration::from_secs(2);
+
+/// How many lists and look-ups run at once.
+const READERS: u32 = 4;
+
+/// Why a file cannot be used. It stays as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is no folder to make the file in.
+    #[error("database {0}: its folder does not exist; create it, or name another file with --database")]
+    NoFolder(PathBuf),
+    /// The path names a folder or a device.
+    #[error("database {0}: is not a regular file; name a file with --database")]
+    NoFile(PathBuf),
+    /// The file cannot be read.
+    #[error("database {path}: cannot be read; check its permissions")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// The file has other content.
+    #[error("database {0}: is not an SQLite database; name another file with --database")]
+    NoDatabase(PathBuf),
+    /// The file belongs to another program.
+    #[error("database {0}: is an SQLite database of another program; name another file with --database")]
+    Foreign(PathBuf),
+    /// The file is damaged.
+    #[error("database {path}: is damaged ({fault}); restore a backup, or recover it with `sqlite3 {path} .recover`")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first fault that SQLite found.
+        fault: String,
+    },
+    /// A newer version of this program has migrated the file.
+    #[error("database {path}: has schema {found}, this program knows up to {known}; run the newer task-service")]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The schema version of the file.
+        found: NonZeroUsize,
+        /// The newest schema version known here.
+        known: usize,
+    },
+    /// The schema could not be brought up to date.
+    #[error("database {path}: the schema could not be brought up to date")]
+    Migration {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite_migration::Error,
+    },
+    /// Anything else that SQLite says.
+    #[error("database {path}: cannot be opened")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The readers could not be started.
+    #[error("database {path}: cannot be opened for reading")]
+    Readers {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: r2d2::Error,
+    },
+    /// The writer could not be started.
+    #[error("the writer's thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
+impl Sqlite {
+    /// Opens the file at `path`, making it if there is none.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; the file is then as it was before.
+    pub fn open(path: &Path) -> Result<Self, OpenError> {
+        let failed = |source| diagnose(path, source);
+        if exists(path)? {
+            inspect(path)?;
+        }
+        let mut connection = Connection::open(path).map_err(failed)?;
+        configure(&mut connection).map_err(failed)?;
+        migrate(&mut connection, path)?;
+        let manager = SqliteConnectionManager::file(path)
+            .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+            .with_init(|connection| connection.busy_timeout(BUSY));
+        let readers = Pool::builder()
+            .max_size(READERS)
+            .connection_timeout(BUSY)
+            .test_on_check_out(false)
+            .build(manager)
+            .map_err(|source| OpenError::Readers { path: path.to_owned(), source })?;
+        let writer = Writer::start(connection).map_err(OpenError::Thread)?;
+        Ok(Self { readers, writer })
+    }
+}
+
+/// Whether there is something to look at. An empty file is as good as none.
+fn exists(path: &Path) -> Result<bool, OpenError> {
+    if let Ok(metadata) = path.metadata() {
+        return if metadata.is_file() { Ok(metadata.len() > 0) } else { Err(OpenError::NoFile(path.to_owned())) };
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(OpenError::NoFolder(path.to_owned())),
+        Some(_) | None => Ok(false),
+    }
+}
+
+/// Looks at an existing file through a connection that cannot write.
+fn inspect(path: &Path) -> Result<(), OpenError> {
+    let failed = |source| diagnose(path, source);
+    if !begins_like_a_database(path).map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })? {
+        return Err(OpenError::NoDatabase(path.to_owned()));
+    }
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
+    connection.busy_timeout(BUSY).map_err(failed)?;
+    let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
+    let tables = number("SELECT count(*) FROM sqlite_schema")?;
+    let version = MIGRATIONS.current_version(&connection);
+    match version.map_err(|source| OpenError::Migration { path: path.to_owned(), source })? {
+        SchemaVersion::Outside(found) => {
+            return Err(OpenError::Newer { path: path.to_owned(), found, known: STEPS.len() });
+        }
+        SchemaVersion::NoneSet | SchemaVersion::Inside(_) => {}
+    }
+    if tables > 0 && number("PRAGMA application_id")? != APPLICATION_ID {
+        return Err(OpenError::Foreign(path.to_owned()));
+    }
+    let fault: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
+    if fault == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), fault }) }
+}
+
+/// Checks the magic bytes. SQLite itself takes a file shorter than its header for an empty database.
+fn begins_like_a_database(path: &Path) -> io::Result<bool> {
+    let mut start = Vec::new();
+    File::open(path)?.take(16).read_to_end(&mut start)?;
+    Ok(start == b"SQLite format 3\0")
+}
+
+fn configure(connection: &mut Connection) -> rusqlite::Result<()> {
+    connection.busy_timeout(BUSY)?;
+    write_ahead(connection)?;
+    // A commit is on the disk before it is acknowledged.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    Ok(())
+}
+
+/// Turns to write-ahead logging. SQLite does not wait for this lock by itself when two instances make a file at once.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let started = Instant::now();
+    loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0)) {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && started.elapsed() < BUSY => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            outcome => return outcome.map(drop),
+        }
+    }
+}
+
+fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
+    let Err(source) = MIGRATIONS.to_latest(connection) else {
+        return Ok(());
+    };
+    // Another instance that started at the same moment may have been first.
+    match MIGRATIONS.to_latest(connection) {
+        Ok(()) => Ok(()),
+        Err(_) => Err(OpenError::Migration { path: path.to_owned(), source }),
+    }
+}
+
+fn diagnose(path: &Path, source: rusqlite::Error) -> OpenError {
+    let path = path.to_owned();
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase) => OpenError::NoDatabase(path),
+        Some(ErrorCode::DatabaseCorrupt) => OpenError::Damaged { path, fault: source.to_string() },
+        Some(_) | None => OpenError::Sqlite { path, source },
+    }
+}

@@ -1,0 +1,99 @@
+//! Stopping, and dying.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::kit::{Place, Service, Wire};
+
+#[test]
+fn a_signal_lets_what_is_in_flight_finish_and_exits_0() {
+    for name in ["TERM", "INT"] {
+        let place = Place::new();
+        let service = place.start();
+        let mut idle = service.connect();
+        idle.send("GET", "/api/alice/tasks", &[("X-User-Id", "alice")], None);
+        let mut busy = service.connect();
+        busy.write(b"POST /api/alice/tasks HTTP/1.1\r\nHost: tasks\r\nX-User-Id: alice\r\nContent-Type: application/json\r\nContent-Length: 13\r\nExpect: 100-continue\r\n\r\n");
+        assert_eq!(busy.receive(true).status, 100, "the request is being served");
+        service.signal(name);
+        service.logged("stopping: finishing what is in flight");
+        busy.write(br#"{"title":"a"}"#);
+        assert_eq!(busy.receive(false).status, 201);
+        assert!(idle.closed());
+        assert_eq!(service.wait().code(), Some(0));
+        let list = place.start().send("GET", "/api/alice/tasks", None).json();
+        assert_eq!(list[0]["title"], json!("a"));
+    }
+}
+
+/// Writes without pause until the service is gone; answers what was acknowledged.
+fn write_on(mut wire: Wire, stop: &AtomicBool, writer: usize) -> Vec<String> {
+    let mut acknowledged = Vec::new();
+    for number in 0.. {
+        let title = format!("{writer}/{number}");
+        let body = json!({ "title": title }).to_string();
+        let headers = [("X-User-Id", "alice"), ("Content-Type", "application/json")];
+        let Some(status) = wire.try_send("POST", "/api/alice/tasks", &headers, body.as_bytes()) else {
+            break;
+        };
+        assert_eq!(status, 201);
+        acknowledged.push(title);
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    acknowledged
+}
+
+fn all_titles(service: &Service) -> std::collections::HashSet<String> {
+    let mut titles = std::collections::HashSet::new();
+    let mut path = "/api/alice/tasks".to_owned();
+    loop {
+        let response = service.send("GET", &path, None);
+        let page = response.json();
+        titles.extend(page.as_array().unwrap().iter().map(|task| task["title"].as_str().unwrap().to_owned()));
+        let Some(link) = response.header("link") else {
+            return titles;
+        };
+        path = link[1..link.find('>').unwrap()].to_owned();
+    }
+}
+
+#[test]
+fn kill_9_loses_no_acknowledged_write() {
+    let place = Place::new();
+    let mut acknowledged = Vec::new();
+    for round in 0..10 {
+        let service = place.start();
+        let stop = AtomicBool::new(false);
+        let wires: Vec<_> = (0..16).map(|_| service.connect()).collect();
+        let written: Vec<String> = thread::scope(|scope| {
+            let writers: Vec<_> = wires
+                .into_iter()
+                .enumerate()
+                .map(|(writer, wire)| {
+                    let stop = &stop;
+                    scope.spawn(move || write_on(wire, stop, round * 16 + writer))
+                })
+                .collect();
+            // The moment of death is meant to be a random one.
+            thread::sleep(Duration::from_millis(40 + 23 * round as u64));
+            service.kill();
+            stop.store(true, Ordering::Relaxed);
+            writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+        });
+        assert!(!written.is_empty(), "round {round}");
+        acknowledged.extend(written);
+    }
+    let service = place.start();
+    let titles = all_titles(&service);
+    let lost: Vec<_> = acknowledged.iter().filter(|title| !titles.contains(*title)).collect();
+    assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
+    assert!(service.stop().success());
+    let database = rusqlite::Connection::open(place.database()).unwrap();
+    let check: String = database.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
+    assert_eq!(check, "ok");
+}

@@ -1,6 +1,8 @@
 //! The decision: who calls, what may be forwarded, and with which headers.
 
+mod algorithm;
 mod bearer;
+mod claims;
 mod client;
 mod cors;
 mod decision;
@@ -12,6 +14,8 @@ mod head;
 mod headers;
 mod identity;
 mod issuer;
+mod json;
+mod jwk;
 mod keys;
 
 mod path;
@@ -20,7 +24,9 @@ mod policy;
 mod route;
 mod scrub;
 mod time;
+mod token;
 
+pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use client::Client;
 pub use cors::Cors;
 pub use decision::{Decision, Permit};
@@ -30,7 +36,8 @@ pub use head::Head;
 pub use headers::{IdentityHeaders, Onward};
 pub use identity::{Identity, USER_ID_BYTES, UserId, UserIdFault};
 pub use issuer::{Issuer, IssuerId, TokenSource};
-pub use keys::{Algorithm, IssuerKeys, KeySet, Keys, Standing};
+pub use jwk::{JwksFault, SkippedKey};
+pub use keys::{IssuerKeys, KeySet, Keys, Standing};
 pub use path::{PathFault, RequestPath};
 pub use pattern::{Pattern, PatternFault};
 pub use policy::{Policy, PolicyFault};

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use clap::Parser;
 
 use crate::log::Format;
+use crate::quota::Quota;
 
 /// A to-do API that knows no authentication: it trusts the X-User-Id header of the proxy in front of it.
 #[derive(Clone, Debug, Parser)]
@@ -18,9 +19,22 @@ pub struct Config {
     /// The SQLite file that keeps the tasks; made if there is none
     #[arg(long, value_name = "FILE", env = "TASK_SERVICE_DATABASE", default_value = "tasks.db")]
     pub database: PathBuf,
+    /// How many tasks one user may keep; no bound if not given
+    #[arg(long, value_name = "COUNT", env = "TASK_SERVICE_MAX_TASKS_PER_USER")]
+    pub max_tasks_per_user: Option<u32>,
+    /// How many bytes of titles and descriptions one user may keep; no bound if not given
+    #[arg(long, value_name = "BYTES", env = "TASK_SERVICE_MAX_BYTES_PER_USER")]
+    pub max_bytes_per_user: Option<u64>,
     /// How log lines are written
     #[arg(long, value_name = "FORMAT", env = "TASK_SERVICE_LOG_FORMAT", default_value = "text")]
     pub log_format: Format,
+}
+
+impl Config {
+    /// How much one user may keep.
+    pub fn quota(&self) -> Quota {
+        Quota { tasks: self.max_tasks_per_user, bytes: self.max_bytes_per_user }
+    }
 }
 
 /// An address to listen at.

@@ -2,27 +2,31 @@
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, Uri, header};
-use serde::Serialize;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 
 use crate::caller::Caller;
+use crate::change::{Change, Completion, Draft};
+use crate::conditional::{Precondition, entity_tag, is_known};
+use crate::fingerprint::Fingerprint;
+use crate::idempotency::IdempotencyKey;
 use crate::json::{self, Json};
 use crate::problem::{Code, Problem};
 use crate::query::ListQuery;
 use crate::store::Store;
-use crate::task::{Change, Completion, Draft, Moment, Task, TaskId};
+use crate::task::{Moment, Task, TaskId};
 
 /// `POST /api/{user_id}/tasks`
 pub(crate) async fn create(
     State(store): State<Store>,
     caller: Caller,
+    key: IdempotencyKey,
     uri: Uri,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    let task = store.create(caller, draft, Moment::now()).await?;
-    let location = format!("{}/{}", uri.path(), task.id.0);
-    let mut response = (StatusCode::CREATED, body(&task)).into_response();
-    set(&mut response, header::LOCATION, &location)?;
+    let task = store.create(caller, draft, key, Moment::now()).await?;
+    let mut response = one(&task)?;
+    *response.status_mut() = StatusCode::CREATED;
+    set(&mut response, header::LOCATION, &format!("{}/{}", uri.path(), task.id.0))?;
     Ok(response)
 }
 
@@ -31,20 +35,38 @@ pub(crate) async fn list(
     State(store): State<Store>,
     caller: Caller,
     uri: Uri,
+    headers: HeaderMap,
     query: ListQuery,
 ) -> Result<Response, Problem> {
     let page = store.list(caller, query.clone()).await?;
-    let mut response = body(&page.tasks);
-    if let (true, Some(last)) = (page.more, page.tasks.last()) {
-        let link = format!("<{}?{}>; rel=\"next\"", uri.path(), query.next_page(last.id));
+    let body = json::text(&page.tasks);
+    // The link is part of what the client has seen.
+    let (link, seen) = match page.tasks.last().filter(|_| page.more) {
+        Some(last) => {
+            let next = query.next_page(uri.query().unwrap_or_default(), last);
+            let link = format!("<{}?{next}>; rel=\"next\"", uri.path());
+            let seen = [body.as_slice(), link.as_bytes()].concat();
+            (Some(link), Fingerprint::of(&seen))
+        }
+        None => (None, Fingerprint::of(&body)),
+    };
+    let mut response = read(&headers, body, seen)?;
+    if let Some(link) = link {
         set(&mut response, header::LINK, &link)?;
     }
     Ok(response)
 }
 
 /// `GET /api/{user_id}/tasks/{id}`
-pub(crate) async fn find(State(store): State<Store>, caller: Caller, id: TaskId) -> Result<Response, Problem> {
-    found(store.find(caller, id).await?)
+pub(crate) async fn find(
+    State(store): State<Store>,
+    caller: Caller,
+    id: TaskId,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let body = json::text(&store.find(caller, id).await?);
+    let seen = Fingerprint::of(&body);
+    read(&headers, body, seen)
 }
 
 /// `PUT /api/{user_id}/tasks/{id}`
@@ -52,9 +74,21 @@ pub(crate) async fn replace(
     State(store): State<Store>,
     caller: Caller,
     id: TaskId,
+    precondition: Precondition,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    found(store.change(caller, id, draft.into(), Moment::now()).await?)
+    one(&store.change(caller, id, draft.into(), precondition, Moment::now()).await?)
+}
+
+/// `PATCH /api/{user_id}/tasks/{id}`
+pub(crate) async fn merge(
+    State(store): State<Store>,
+    caller: Caller,
+    id: TaskId,
+    precondition: Precondition,
+    Json(change): Json<Change>,
+) -> Result<Response, Problem> {
+    one(&store.change(caller, id, change, precondition, Moment::now()).await?)
 }
 
 /// `PATCH /api/{user_id}/tasks/{id}/complete`
@@ -62,14 +96,21 @@ pub(crate) async fn complete(
     State(store): State<Store>,
     caller: Caller,
     id: TaskId,
+    precondition: Precondition,
     Json(completion): Json<Completion>,
 ) -> Result<Response, Problem> {
-    found(store.change(caller, id, Change::from(completion), Moment::now()).await?)
+    one(&store.change(caller, id, completion.into(), precondition, Moment::now()).await?)
 }
 
 /// `DELETE /api/{user_id}/tasks/{id}`
-pub(crate) async fn delete(State(store): State<Store>, caller: Caller, id: TaskId) -> Result<StatusCode, Problem> {
-    if store.delete(caller, id).await? { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::task_not_found()) }
+pub(crate) async fn delete(
+    State(store): State<Store>,
+    caller: Caller,
+    id: TaskId,
+    precondition: Precondition,
+) -> Result<StatusCode, Problem> {
+    store.delete(caller, id, precondition).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Any path that is nobody's.
@@ -82,16 +123,34 @@ pub(crate) async fn method_not_allowed() -> Problem {
     Problem::new(Code::MethodNotAllowed, "This path does not take this method; see Allow.")
 }
 
-fn found(task: Option<Task>) -> Result<Response, Problem> {
-    task.map(|task| body(&task)).ok_or_else(Problem::task_not_found)
+/// A task as it is after a write.
+fn one(task: &Task) -> Result<Response, Problem> {
+    let body = json::text(task);
+    let tag = entity_tag(Fingerprint::of(&body));
+    tagged(StatusCode::OK, body, &tag)
 }
 
-fn body<T: Serialize>(value: &T) -> Response {
-    let json = HeaderValue::from_static("application/json");
-    ([(header::CONTENT_TYPE, json)], json::text(value)).into_response()
+/// What was read, unless the client has it already.
+fn read(headers: &HeaderMap, body: Vec<u8>, seen: Fingerprint) -> Result<Response, Problem> {
+    let tag = entity_tag(seen);
+    if is_known(headers, &tag) {
+        return tagged(StatusCode::NOT_MODIFIED, Vec::new(), &tag);
+    }
+    tagged(StatusCode::OK, body, &tag)
 }
 
-fn set(response: &mut Response, name: header::HeaderName, value: &str) -> Result<(), Problem> {
+fn tagged(status: StatusCode, body: Vec<u8>, tag: &str) -> Result<Response, Problem> {
+    // Each user sees something else at the same address, so no shared cache may keep it.
+    let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "private, no-cache")];
+    let mut response = (status, headers, body).into_response();
+    if status == StatusCode::NOT_MODIFIED {
+        response.headers_mut().remove(header::CONTENT_TYPE);
+    }
+    set(&mut response, header::ETAG, tag)?;
+    Ok(response)
+}
+
+fn set(response: &mut Response, name: HeaderName, value: &str) -> Result<(), Problem> {
     let value =
         HeaderValue::from_str(value).map_err(|_| Problem::new(Code::Internal, "The path cannot stand in a header."))?;
     response.headers_mut().insert(name, value);

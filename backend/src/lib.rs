@@ -4,7 +4,7 @@
 //! else. The user in the path is not looked at.
 //!
 //! One request, in order: [`serve`] reads its head, [`log`] times it, [`receive`] reads its body, [`routes`] picks the
-//! handler, [`caller`] tells whose tasks are meant, [`task`] and [`query`] turn what was sent into values that cannot be
+//! handler, [`caller`] tells whose tasks are meant, [`change`] and [`query`] turn what was sent into values that cannot be
 //! wrong ([`json`] strictly), [`handlers`] ask the [`store`], and any refusal becomes a [`problem`].
 //!
 //! Invariants:
@@ -13,15 +13,22 @@
 //! - Another user's task and no task get the same answer.
 
 mod caller;
+mod change;
+mod conditional;
 pub mod config;
+mod cursor;
+mod fingerprint;
 mod handlers;
+mod idempotency;
 mod json;
 pub mod listen;
 pub mod log;
 mod problem;
 mod query;
+pub mod quota;
 mod receive;
 mod routes;
+mod search;
 pub mod serve;
 pub mod store;
 mod task;

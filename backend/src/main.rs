@@ -36,7 +36,7 @@ fn main() -> ExitCode {
 #[tokio::main]
 async fn run(config: &Config) -> anyhow::Result<()> {
     let signals = Signals::listen().context("cannot listen for signals")?;
-    let store = Store::from(Sqlite::open(&config.database)?);
+    let store = Store::from(Sqlite::open(&config.database, config.quota())?);
     let listener = Listener::bind(&config.listen).await?;
     tracing::info!(address = listener.address(), database = %config.database.display(), "listening");
     serve::run(listener, router(store), signals.stop()).await;

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 
-use crate::store::StoreError;
+use crate::store::{Refusal, StoreError};
 
 /// What a refusal is called. The names are part of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,12 +15,20 @@ pub enum Code {
     BodyInvalid,
     /// The query string asks for something that does not exist.
     QueryInvalid,
+    /// The idempotency key is repeated, empty, too long or not printable ASCII.
+    IdempotencyKeyInvalid,
+    /// The caller would keep more than the quota.
+    QuotaExceeded,
     /// The caller has no task of that id.
     TaskNotFound,
     /// No resource has that path.
     PathUnknown,
     /// The resource has no such method.
     MethodNotAllowed,
+    /// The task is not in the state that `If-Match` names.
+    PreconditionFailed,
+    /// The idempotency key was used for another task.
+    IdempotencyKeyReused,
     /// The body is longer than [`crate::receive::BODY_BYTES`].
     BodyTooLarge,
     /// The content type is not JSON.
@@ -40,9 +48,13 @@ impl Code {
             Self::CallerMissing => "caller_missing",
             Self::BodyInvalid => "body_invalid",
             Self::QueryInvalid => "query_invalid",
+            Self::IdempotencyKeyInvalid => "idempotency_key_invalid",
+            Self::QuotaExceeded => "quota_exceeded",
             Self::TaskNotFound => "task_not_found",
             Self::PathUnknown => "path_unknown",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::IdempotencyKeyReused => "idempotency_key_reused",
             Self::BodyTooLarge => "body_too_large",
             Self::ContentTypeUnsupported => "content_type_unsupported",
             Self::Internal => "internal",
@@ -54,9 +66,14 @@ impl Code {
     /// The status that goes with the code.
     pub const fn status(self) -> StatusCode {
         match self {
-            Self::CallerMissing | Self::BodyInvalid | Self::QueryInvalid => StatusCode::BAD_REQUEST,
+            Self::CallerMissing | Self::BodyInvalid | Self::QueryInvalid | Self::IdempotencyKeyInvalid => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::QuotaExceeded => StatusCode::FORBIDDEN,
             Self::TaskNotFound | Self::PathUnknown => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ContentTypeUnsupported => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -70,9 +87,13 @@ impl Code {
             Self::CallerMissing => "The caller is not known",
             Self::BodyInvalid => "The body is not valid",
             Self::QueryInvalid => "The query is not valid",
+            Self::IdempotencyKeyInvalid => "The idempotency key is not valid",
+            Self::QuotaExceeded => "The quota is used up",
             Self::TaskNotFound => "No such task",
             Self::PathUnknown => "No such path",
             Self::MethodNotAllowed => "Method not allowed",
+            Self::PreconditionFailed => "The task has changed",
+            Self::IdempotencyKeyReused => "The idempotency key is taken",
             Self::BodyTooLarge => "The body is too large",
             Self::ContentTypeUnsupported => "The content type is not supported",
             Self::Internal => "Internal error",
@@ -127,19 +148,38 @@ impl Problem {
     }
 }
 
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::NoTask => Self::task_not_found(),
+            Refusal::Changed => {
+                Self::new(Code::PreconditionFailed, "The task is not as If-Match names it; read it again first.")
+            }
+            Refusal::KeyReused => Self::new(
+                Code::IdempotencyKeyReused,
+                "You used this Idempotency-Key for another task; take a new key for a new task.",
+            ),
+            Refusal::QuotaExceeded => {
+                Self::new(Code::QuotaExceeded, "You would keep more than you may; delete something first.")
+            }
+        }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
-        match error {
+        let (code, detail) = match &error {
+            StoreError::Refused(refusal) => return Self::from(*refusal),
             StoreError::Full(_) => {
-                Self::new(Code::StorageFull, "There is no room for this now; nothing was changed. Reading goes on.")
+                (Code::StorageFull, "There is no room for this now; nothing was changed. Reading goes on.")
             }
-            StoreError::Unavailable(_) => Self::new(
-                Code::StorageUnavailable,
-                "The store cannot do this now; nothing was changed. Try again in a moment.",
-            ),
-            StoreError::Internal(_) => Self::new(Code::Internal, "Something went wrong on our side; the log has it."),
-        }
+            StoreError::Unavailable(_) => {
+                (Code::StorageUnavailable, "The store cannot do this now; nothing was changed. Try again in a moment.")
+            }
+            StoreError::Internal(_) => (Code::Internal, "Something went wrong on our side; the log has it."),
+        };
+        tracing::error!(error = &error as &dyn std::error::Error, "the store failed");
+        Self::new(code, detail)
     }
 }
 

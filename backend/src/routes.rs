@@ -4,7 +4,7 @@ use axum::Router;
 use axum::middleware::from_fn;
 use axum::routing::{get, patch};
 
-use crate::handlers::{complete, create, delete, find, list, method_not_allowed, path_unknown, replace};
+use crate::handlers::{complete, create, delete, find, list, merge, method_not_allowed, path_unknown, replace};
 use crate::store::Store;
 use crate::{log, receive};
 
@@ -12,7 +12,7 @@ use crate::{log, receive};
 pub fn router(store: Store) -> Router {
     Router::new()
         .route("/api/{user_id}/tasks", get(list).post(create))
-        .route("/api/{user_id}/tasks/{id}", get(find).put(replace).delete(delete))
+        .route("/api/{user_id}/tasks/{id}", get(find).put(replace).patch(merge).delete(delete))
         .route("/api/{user_id}/tasks/{id}/complete", patch(complete))
         .fallback(path_unknown)
         .method_not_allowed_fallback(method_not_allowed)

@@ -2,13 +2,17 @@
 
 mod sqlite;
 
+use std::error::Error;
 use std::sync::Arc;
 
 pub use sqlite::{OpenError, Sqlite};
 
 use crate::caller::Caller;
+use crate::change::{Change, Draft};
+use crate::conditional::Precondition;
+use crate::idempotency::IdempotencyKey;
 use crate::query::ListQuery;
-use crate::task::{Change, Draft, Moment, Task, TaskId};
+use crate::task::{Moment, Task, TaskId};
 
 /// A store; clones share it.
 #[derive(Clone)]
@@ -33,18 +37,38 @@ impl Page {
     }
 }
 
-/// Why an operation could not be done. Whatever it was, nothing was changed.
+/// Why an operation was not done. Whatever it was, nothing was changed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
+    /// The operation is not to be done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// There is no room left.
     #[error("the store is full")]
-    Full(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    Full(#[source] Arc<dyn Error + Send + Sync>),
     /// The store is locked, read-only, busy beyond reason or away.
     #[error("the store is not available")]
-    Unavailable(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    Unavailable(#[source] Arc<dyn Error + Send + Sync>),
     /// A fault of ours, or damage.
     #[error("the store failed")]
-    Internal(#[source] Arc<dyn std::error::Error + Send + Sync>),
+    Internal(#[source] Arc<dyn Error + Send + Sync>),
+}
+
+/// Why an operation is not to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The caller has no such task.
+    #[error("the caller has no such task")]
+    NoTask,
+    /// The task is not in the state that `If-Match` names.
+    #[error("the task has changed")]
+    Changed,
+    /// The caller's idempotency key stands for another task.
+    #[error("the idempotency key was used for another task")]
+    KeyReused,
+    /// The caller would keep more than the quota.
+    #[error("the quota would be exceeded")]
+    QuotaExceeded,
 }
 
 impl From<Sqlite> for Store {
@@ -54,12 +78,18 @@ impl From<Sqlite> for Store {
 }
 
 impl Store {
-    /// Adds a task.
+    /// Adds a task. A create that was done before under the same key answers the task it made then.
     ///
     /// # Errors
-    /// The store cannot.
-    pub async fn create(&self, caller: Caller, draft: Draft, now: Moment) -> Result<Task, StoreError> {
-        self.0.create(caller, draft, now).await
+    /// [`Refusal::KeyReused`], [`Refusal::QuotaExceeded`], or the store cannot.
+    pub async fn create(
+        &self,
+        caller: Caller,
+        draft: Draft,
+        key: IdempotencyKey,
+        now: Moment,
+    ) -> Result<Task, StoreError> {
+        self.0.create(caller, draft, key, now).await
     }
 
     /// One page of the caller's tasks.
@@ -73,30 +103,31 @@ impl Store {
     /// The caller's task of that id.
     ///
     /// # Errors
-    /// The store cannot.
-    pub async fn find(&self, caller: Caller, id: TaskId) -> Result<Option<Task>, StoreError> {
+    /// [`Refusal::NoTask`], or the store cannot.
+    pub async fn find(&self, caller: Caller, id: TaskId) -> Result<Task, StoreError> {
         self.0.find(caller, id).await
     }
 
     /// Changes the caller's task of that id and answers how it is now.
     ///
     /// # Errors
-    /// The store cannot.
+    /// [`Refusal::NoTask`], [`Refusal::Changed`], [`Refusal::QuotaExceeded`], or the store cannot.
     pub async fn change(
         &self,
         caller: Caller,
         id: TaskId,
         change: Change,
+        precondition: Precondition,
         now: Moment,
-    ) -> Result<Option<Task>, StoreError> {
-        self.0.change(caller, id, change, now).await
+    ) -> Result<Task, StoreError> {
+        self.0.change(caller, id, change, precondition, now).await
     }
 
-    /// Deletes the caller's task of that id; `false` if there is none.
+    /// Deletes the caller's task of that id.
     ///
     /// # Errors
-    /// The store cannot.
-    pub async fn delete(&self, caller: Caller, id: TaskId) -> Result<bool, StoreError> {
-        self.0.delete(caller, id).await
+    /// [`Refusal::NoTask`], [`Refusal::Changed`], or the store cannot.
+    pub async fn delete(&self, caller: Caller, id: TaskId, precondition: Precondition) -> Result<(), StoreError> {
+        self.0.delete(caller, id, precondition).await
     }
 }

@@ -96,6 +96,10 @@ impl Service {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
         assert!(status.unwrap().success());
@@ -134,6 +138,26 @@ impl Service {
             head.push(("Content-Type", "application/json"));
         }
         self.connect().send(method, path, &head, body.map(str::as_bytes))
+    }
+
+    /// One request of `alice` with further headers.
+    pub(crate) fn send_with(&self, headers: &[(&str, &str)], method: &str, path: &str, body: Option<&str>) -> Response {
+        let mut head = vec![("X-User-Id", "alice"), ("Content-Type", "application/json")];
+        head.extend(headers);
+        self.connect().send(method, path, &head, body.map(str::as_bytes))
+    }
+
+    /// The pages of a list of `alice`, by their links.
+    pub(crate) fn pages(&self, path: &str) -> Vec<Vec<Value>> {
+        let mut pages = Vec::new();
+        let mut next = Some(path.to_owned());
+        while let Some(path) = next {
+            let response = self.send("GET", &path, None);
+            assert_eq!(response.status, 200, "{path}");
+            next = response.next();
+            pages.push(response.json().as_array().unwrap().clone());
+        }
+        pages
     }
 
     /// Makes a task of `alice` and answers it.
@@ -250,6 +274,13 @@ pub(crate) struct Response {
 impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The target of the link to the next page.
+    pub(crate) fn next(&self) -> Option<String> {
+        let (target, relation) = self.header("link")?.split_once("; ").unwrap();
+        assert_eq!(relation, "rel=\"next\"");
+        Some(target.strip_prefix('<').unwrap().strip_suffix('>').unwrap().to_owned())
     }
 
     pub(crate) fn json(&self) -> Value {

@@ -1,12 +1,13 @@
 //! Stopping, and dying.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::kit::{Place, Service, Wire};
+use crate::kit::{Place, Wire};
 
 #[test]
 fn a_signal_lets_what_is_in_flight_finish_and_exits_0() {
@@ -48,20 +49,6 @@ fn write_on(mut wire: Wire, stop: &AtomicBool, writer: usize) -> Vec<String> {
     acknowledged
 }
 
-fn all_titles(service: &Service) -> std::collections::HashSet<String> {
-    let mut titles = std::collections::HashSet::new();
-    let mut path = "/api/alice/tasks".to_owned();
-    loop {
-        let response = service.send("GET", &path, None);
-        let page = response.json();
-        titles.extend(page.as_array().unwrap().iter().map(|task| task["title"].as_str().unwrap().to_owned()));
-        let Some(link) = response.header("link") else {
-            return titles;
-        };
-        path = link[1..link.find('>').unwrap()].to_owned();
-    }
-}
-
 #[test]
 fn kill_9_loses_no_acknowledged_write() {
     let place = Place::new();
@@ -89,8 +76,9 @@ fn kill_9_loses_no_acknowledged_write() {
         acknowledged.extend(written);
     }
     let service = place.start();
-    let titles = all_titles(&service);
-    let lost: Vec<_> = acknowledged.iter().filter(|title| !titles.contains(*title)).collect();
+    let tasks = service.pages("/api/alice/tasks").concat();
+    let titles: HashSet<_> = tasks.iter().map(|task| task["title"].as_str().unwrap()).collect();
+    let lost: Vec<_> = acknowledged.iter().filter(|title| !titles.contains(title.as_str())).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
     assert!(service.stop().success());
     let database = rusqlite::Connection::open(place.database()).unwrap();

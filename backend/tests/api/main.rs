@@ -4,9 +4,12 @@
 
 mod bodies;
 mod callers;
+mod conditional;
+mod idempotency;
 mod kit;
 mod lifecycle;
 mod lists;
+mod quotas;
 mod startup;
 mod storage;
 mod tasks;

@@ -119,7 +119,7 @@ fn a_wrong_method_is_told_the_right_ones() {
     for (method, path, allow) in [
         ("DELETE", "/api/alice/tasks", "GET,HEAD,POST"),
         ("OPTIONS", "/api/alice/tasks", "GET,HEAD,POST"),
-        ("POST", "/api/alice/tasks/1", "DELETE,GET,HEAD,PUT"),
+        ("POST", "/api/alice/tasks/1", "DELETE,GET,HEAD,PATCH,PUT"),
         ("GET", "/api/alice/tasks/1/complete", "PATCH"),
         ("BREW", "/api/alice/tasks", "GET,HEAD,POST"),
     ] {
@@ -149,4 +149,31 @@ fn head_answers_like_get_without_a_body() {
     let head = service.send("HEAD", "/api/alice/tasks", None);
     assert_eq!(head.status, 200);
     assert_eq!(head.header("content-length"), get.header("content-length"));
+}
+
+#[test]
+fn a_merge_patch_changes_what_it_names() {
+    let place = Place::new();
+    let service = place.start();
+    service.send("POST", "/api/alice/tasks", Some(r#"{"title":"milk","description":"two"}"#));
+    let path = "/api/alice/tasks/1";
+    for (body, title, description, completed) in [
+        (r#"{"completed":true}"#, "milk", json!("two"), true),
+        (r#"{"title":" tea "}"#, "tea", json!("two"), true),
+        (r#"{"description":null,"completed":false}"#, "tea", Value::Null, false),
+        ("{}", "tea", Value::Null, false),
+    ] {
+        let headers = [("X-User-Id", "alice"), ("Content-Type", "application/merge-patch+json")];
+        let answer = service.connect().send("PATCH", path, &headers, Some(body.as_bytes()));
+        assert_eq!(answer.status, 200, "{body}");
+        let task = answer.json();
+        assert_eq!(
+            (&task["title"], &task["description"], &task["completed"]),
+            (&json!(title), &description, &json!(completed))
+        );
+        assert_eq!(service.send("GET", path, None).json(), task);
+    }
+    service.send("PATCH", path, Some(r#"{"title":null}"#)).refused(400, "body_invalid");
+    service.send("PATCH", path, Some(r#"{"id":2}"#)).refused(400, "body_invalid");
+    service.send_as("bob", "PATCH", path, Some("{}")).refused(404, "task_not_found");
 }

@@ -13,26 +13,38 @@ pub use open::OpenError;
 
 use super::{Page, StoreError};
 use crate::caller::Caller;
+use crate::change::{Change, Draft};
+use crate::conditional::Precondition;
+use crate::idempotency::IdempotencyKey;
 use crate::query::ListQuery;
-use crate::task::{Change, Draft, Moment, Task, TaskId};
+use crate::quota::Quota;
+use crate::task::{Moment, Task, TaskId};
 use writer::Writer;
 
 /// An open SQLite file.
 pub struct Sqlite {
     readers: Pool<SqliteConnectionManager>,
     writer: Writer,
+    quota: Quota,
 }
 
 impl Sqlite {
-    pub(super) async fn create(&self, caller: Caller, draft: Draft, now: Moment) -> Result<Task, StoreError> {
-        self.writer.write(move |connection| statements::create(connection, &caller, &draft, now)).await
+    pub(super) async fn create(
+        &self,
+        caller: Caller,
+        draft: Draft,
+        key: IdempotencyKey,
+        now: Moment,
+    ) -> Result<Task, StoreError> {
+        let quota = self.quota;
+        self.writer.write(move |connection| statements::create(connection, &caller, &draft, &key, quota, now)).await
     }
 
     pub(super) async fn list(&self, caller: Caller, query: ListQuery) -> Result<Page, StoreError> {
         self.read(move |connection| statements::list(connection, &caller, &query)).await
     }
 
-    pub(super) async fn find(&self, caller: Caller, id: TaskId) -> Result<Option<Task>, StoreError> {
+    pub(super) async fn find(&self, caller: Caller, id: TaskId) -> Result<Task, StoreError> {
         self.read(move |connection| statements::find(connection, &caller, id)).await
     }
 
@@ -41,24 +53,33 @@ impl Sqlite {
         caller: Caller,
         id: TaskId,
         change: Change,
+        precondition: Precondition,
         now: Moment,
-    ) -> Result<Option<Task>, StoreError> {
-        self.writer.write(move |connection| statements::change(connection, &caller, id, &change, now)).await
+    ) -> Result<Task, StoreError> {
+        let quota = self.quota;
+        self.writer
+            .write(move |connection| statements::change(connection, &caller, id, &change, &precondition, quota, now))
+            .await
     }
 
-    pub(super) async fn delete(&self, caller: Caller, id: TaskId) -> Result<bool, StoreError> {
-        self.writer.write(move |connection| statements::delete(connection, &caller, id)).await
+    pub(super) async fn delete(
+        &self,
+        caller: Caller,
+        id: TaskId,
+        precondition: Precondition,
+    ) -> Result<(), StoreError> {
+        self.writer.write(move |connection| statements::delete(connection, &caller, id, &precondition)).await
     }
 
     async fn read<T, F>(&self, statement: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let readers = self.readers.clone();
         let read = move || {
             let connection = readers.get().map_err(|error| StoreError::Unavailable(Arc::new(error)))?;
-            statement(&connection).map_err(StoreError::from)
+            statement(&connection)
         };
         tokio::task::spawn_blocking(read).await.map_err(|error| StoreError::Internal(Arc::new(error)))?
     }

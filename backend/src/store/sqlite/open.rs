@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
@@ -13,9 +13,15 @@ use rusqlite_migration::{M, Migrations, SchemaVersion};
 
 use super::Sqlite;
 use super::writer::Writer;
+use crate::quota::Quota;
 
 /// The schema, step by step. A step that was released is never edited.
-const STEPS: &[M<'_>] = &[M::up(include_str!("../../../migrations/sqlite/001_task.sql"))];
+const STEPS: &[M<'_>] = &[
+    M::up(include_str!("../../../migrations/sqlite/001_task.sql")),
+    M::up(include_str!("../../../migrations/sqlite/002_search.sql")),
+    M::up(include_str!("../../../migrations/sqlite/003_usage.sql")),
+    M::up(include_str!("../../../migrations/sqlite/004_idempotency.sql")),
+];
 
 const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
 
@@ -24,6 +30,9 @@ const APPLICATION_ID: i64 = 0x7461_736B;
 
 /// How long a statement waits for a lock that another process holds.
 const BUSY: Duration = Duration::from_secs(2);
+
+/// How many prepared statements a connection keeps: each combination of a list's filters is one.
+const STATEMENTS: usize = 64;
 
 /// How many lists and look-ups run at once.
 const READERS: u32 = 4;
@@ -34,6 +43,15 @@ pub enum OpenError {
     /// There is no folder to make the file in.
     #[error("database {0}: its folder does not exist; create it, or name another file with --database")]
     NoFolder(PathBuf),
+    /// The folder cannot be locked.
+    #[error("database {path}: its folder cannot be locked; check its permissions")]
+    Folder {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
     /// The path names a folder or a device.
     #[error("database {0}: is not a regular file; name a file with --database")]
     NoFile(PathBuf),
@@ -107,17 +125,23 @@ impl Sqlite {
     ///
     /// # Errors
     /// See [`OpenError`]; the file is then as it was before.
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, quota: Quota) -> Result<Self, OpenError> {
         let failed = |source| diagnose(path, source);
+        let _turn = take_turn(path)?;
         if exists(path)? {
             inspect(path)?;
         }
         let mut connection = Connection::open(path).map_err(failed)?;
         configure(&mut connection).map_err(failed)?;
-        migrate(&mut connection, path)?;
+        MIGRATIONS
+            .to_latest(&mut connection)
+            .map_err(|source| OpenError::Migration { path: path.to_owned(), source })?;
         let manager = SqliteConnectionManager::file(path)
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
-            .with_init(|connection| connection.busy_timeout(BUSY));
+            .with_init(|connection| {
+                connection.set_prepared_statement_cache_capacity(STATEMENTS);
+                connection.busy_timeout(BUSY)
+            });
         let readers = Pool::builder()
             .max_size(READERS)
             .connection_timeout(BUSY)
@@ -125,18 +149,17 @@ impl Sqlite {
             .build(manager)
             .map_err(|source| OpenError::Readers { path: path.to_owned(), source })?;
         let writer = Writer::start(connection).map_err(OpenError::Thread)?;
-        Ok(Self { readers, writer })
+        Ok(Self { readers, writer, quota })
     }
 }
 
 /// Whether there is something to look at. An empty file is as good as none.
 fn exists(path: &Path) -> Result<bool, OpenError> {
-    if let Ok(metadata) = path.metadata() {
-        return if metadata.is_file() { Ok(metadata.len() > 0) } else { Err(OpenError::NoFile(path.to_owned())) };
-    }
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(OpenError::NoFolder(path.to_owned())),
-        Some(_) | None => Ok(false),
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
+        Ok(_) => Err(OpenError::NoFile(path.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(OpenError::Unreadable { path: path.to_owned(), source }),
     }
 }
 
@@ -173,35 +196,22 @@ fn begins_like_a_database(path: &Path) -> io::Result<bool> {
 
 fn configure(connection: &mut Connection) -> rusqlite::Result<()> {
     connection.busy_timeout(BUSY)?;
-    write_ahead(connection)?;
+    connection.query_row("PRAGMA journal_mode = WAL", (), |_| Ok(()))?;
     // A commit is on the disk before it is acknowledged.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     Ok(())
 }
 
-/// Turns to write-ahead logging. SQLite does not wait for this lock by itself when two instances make a file at once.
-fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
-    let started = Instant::now();
-    loop {
-        match connection.query_row("PRAGMA journal_mode = WAL", (), |row| row.get::<_, String>(0)) {
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && started.elapsed() < BUSY => {
-                std::thread::sleep(Duration::from_millis(10));
-            }
-            outcome => return outcome.map(drop),
-        }
+/// Waits until no other instance is opening a file in the same folder, so that two that start at once do not both
+/// migrate. The file itself is no place for this lock: closing it would take SQLite's own locks along.
+fn take_turn(path: &Path) -> Result<File, OpenError> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !folder.is_dir() {
+        return Err(OpenError::NoFolder(path.to_owned()));
     }
-}
-
-fn migrate(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
-    let Err(source) = MIGRATIONS.to_latest(connection) else {
-        return Ok(());
-    };
-    // Another instance that started at the same moment may have been first.
-    match MIGRATIONS.to_latest(connection) {
-        Ok(()) => Ok(()),
-        Err(_) => Err(OpenError::Migration { path: path.to_owned(), source }),
-    }
+    let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+    locked.map_err(|source| OpenError::Folder { path: path.to_owned(), source })
 }
 
 fn diagnose(path: &Path, source: rusqlite::Error) -> OpenError {

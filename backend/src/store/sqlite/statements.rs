@@ -1,18 +1,51 @@
-//! Every SQL statement of the service, with the owner in each `WHERE`.
+//! Every SQL statement on tasks, with the owner in each `WHERE`.
 
-use rusqlite::{Connection, OptionalExtension, Result, Row, named_params};
+use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, named_params};
 
 use crate::caller::Caller;
+use crate::change::{Change, Draft};
+use crate::conditional::Precondition;
+use crate::cursor::{Cursor, Place};
+use crate::fingerprint::Fingerprint;
+use crate::idempotency::{IdempotencyKey, KEY_SECONDS};
 use crate::query::ListQuery;
-use crate::store::Page;
-use crate::task::{Change, Draft, Moment, Task, TaskId};
+use crate::quota::{Quota, Usage};
+use crate::search::Words;
+use crate::store::{Page, Refusal, StoreError};
+use crate::task::{Moment, Task, TaskId};
 
-pub(super) fn create(connection: &Connection, caller: &Caller, draft: &Draft, now: Moment) -> Result<Task> {
+pub(super) fn create(
+    connection: &Connection,
+    caller: &Caller,
+    draft: &Draft,
+    key: &IdempotencyKey,
+    quota: Quota,
+    now: Moment,
+) -> Result<Task, StoreError> {
+    let Some(key) = &key.0 else {
+        return within(quota, connection, caller, || insert(connection, caller, draft, now));
+    };
+    let fingerprint = Fingerprint::of_json(draft).to_string();
+    if let Some((sent, task, made_at)) = remembered(connection, caller, key, now)? {
+        // A task is made with nothing but what was sent: it can be told again as it was then.
+        return if sent == fingerprint {
+            Ok(draft.clone().made(task, made_at))
+        } else {
+            Err(Refusal::KeyReused.into())
+        };
+    }
+    let task = within(quota, connection, caller, || insert(connection, caller, draft, now))?;
+    connection
+        .prepare_cached("INSERT INTO idempotency (owner, key, fingerprint, task, made_at) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .execute((caller.as_str(), key, fingerprint, task.id.0, now.0))?;
+    Ok(task)
+}
+
+fn insert(connection: &Connection, caller: &Caller, draft: &Draft, now: Moment) -> Result<Task> {
     connection
         .prepare_cached(
             "INSERT INTO task (owner, title, description, created_at, updated_at)
-             VALUES (:owner, :title, :description, :now, :now)
-             RETURNING id, title, description, completed, created_at, updated_at",
+             VALUES (:owner, :title, :description, :now, :now) RETURNING id",
         )?
         .query_row(
             named_params! {
@@ -21,29 +54,86 @@ pub(super) fn create(connection: &Connection, caller: &Caller, draft: &Draft, no
                 ":description": draft.description,
                 ":now": now.0,
             },
-            task,
+            |row| Ok(draft.clone().made(TaskId(row.get(0)?), now)),
         )
 }
 
-pub(super) fn list(connection: &Connection, caller: &Caller, query: &ListQuery) -> Result<Page> {
-    let mut statement = connection.prepare_cached(
-        "SELECT id, title, description, completed, created_at, updated_at FROM task
-         WHERE owner = :owner AND id > :after ORDER BY id LIMIT :limit + 1",
-    )?;
-    let after = query.after.map_or(0, |TaskId(id)| id);
-    let parameters = named_params! { ":owner": caller.as_str(), ":after": after, ":limit": query.limit };
-    let tasks = statement.query_map(parameters, task)?.collect::<Result<Vec<_>>>()?;
+/// What the caller's key stands for. Keys whose day is over are forgotten first.
+fn remembered(
+    connection: &Connection,
+    caller: &Caller,
+    key: &str,
+    now: Moment,
+) -> Result<Option<(String, TaskId, Moment)>> {
+    connection.prepare_cached("DELETE FROM idempotency WHERE made_at <= ?1")?.execute([now.0 - KEY_SECONDS])?;
+    connection
+        .prepare_cached("SELECT fingerprint, task, made_at FROM idempotency WHERE owner = ?1 AND key = ?2")?
+        .query_row((caller.as_str(), key), |row| Ok((row.get(0)?, TaskId(row.get(1)?), Moment(row.get(2)?))))
+        .optional()
+}
+
+pub(super) fn list(connection: &Connection, caller: &Caller, query: &ListQuery) -> Result<Page, StoreError> {
+    let owner = caller.as_str();
+    let matching = query.search.as_ref().map(|words| matching(caller, words));
+    let after = query.after.as_ref().map(|Cursor { place, id }| (value(place), id.0));
+    let limit = query.limit + 1;
+    let mut sql =
+        "SELECT id, title, description, completed, created_at, updated_at FROM task WHERE owner = :owner".to_owned();
+    let mut parameters: Vec<(&str, &dyn ToSql)> = vec![(":owner", &owner), (":limit", &limit)];
+    if let Some(completed) = &query.completed {
+        sql.push_str(" AND completed = :completed");
+        parameters.push((":completed", completed));
+    }
+    if let Some(matching) = &matching {
+        sql.push_str(" AND id IN (SELECT rowid FROM task_search WHERE task_search MATCH :matching)");
+        parameters.push((":matching", matching));
+    }
+    let column = query.sort.key.name();
+    let (direction, beyond) = if query.sort.descending { ("DESC", "<") } else { ("ASC", ">") };
+    if let Some((place, id)) = &after {
+        match place {
+            Some(place) => {
+                sql.push_str(&format!(" AND ({column}, id) {beyond} (:place, :id)"));
+                parameters.push((":place", place));
+            }
+            None => sql.push_str(&format!(" AND id {beyond} :id")),
+        }
+        parameters.push((":id", id));
+    }
+    sql.push_str(&format!(" ORDER BY {column} {direction}, id {direction} LIMIT :limit"));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let tasks = statement.query_map(parameters.as_slice(), task)?.collect::<Result<_>>()?;
     Ok(Page::cut(tasks, query.limit))
 }
 
-pub(super) fn find(connection: &Connection, caller: &Caller, id: TaskId) -> Result<Option<Task>> {
+/// The value of a place, unless the id says it all.
+fn value(place: &Place) -> Option<Box<dyn ToSql + '_>> {
+    match place {
+        Place::Id => None,
+        Place::CreatedAt(second) | Place::UpdatedAt(second) => Some(Box::new(second)),
+        Place::Title(title) => Some(Box::new(title)),
+    }
+}
+
+/// The search in the language of FTS5. Words are letters and digits alone, so nothing in them needs escaping.
+fn matching(caller: &Caller, words: &Words) -> String {
+    let owner: String = caller.as_str().bytes().map(|byte| format!("{byte:02X}")).collect();
+    if words.is_empty() {
+        return "owner : \"\"".to_owned();
+    }
+    let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"*")).collect();
+    format!("owner : \"x{owner}\" AND {{title description}} : ({})", words.join(" AND "))
+}
+
+pub(super) fn find(connection: &Connection, caller: &Caller, id: TaskId) -> Result<Task, StoreError> {
     connection
         .prepare_cached(
             "SELECT id, title, description, completed, created_at, updated_at FROM task
-             WHERE owner = :owner AND id = :id",
+             WHERE owner = ?1 AND id = ?2",
         )?
-        .query_row(named_params! { ":owner": caller.as_str(), ":id": id.0 }, task)
-        .optional()
+        .query_row((caller.as_str(), id.0), task)
+        .optional()?
+        .ok_or_else(|| Refusal::NoTask.into())
 }
 
 pub(super) fn change(
@@ -51,8 +141,16 @@ pub(super) fn change(
     caller: &Caller,
     id: TaskId,
     change: &Change,
+    precondition: &Precondition,
+    quota: Quota,
     now: Moment,
-) -> Result<Option<Task>> {
+) -> Result<Task, StoreError> {
+    expect(connection, caller, id, precondition)?;
+    let task = within(quota, connection, caller, || update(connection, caller, id, change, now))?;
+    task.ok_or_else(|| Refusal::NoTask.into())
+}
+
+fn update(connection: &Connection, caller: &Caller, id: TaskId, change: &Change, now: Moment) -> Result<Option<Task>> {
     connection
         .prepare_cached(
             // A clock that was set back does not take a task back in time.
@@ -79,11 +177,46 @@ pub(super) fn change(
         .optional()
 }
 
-pub(super) fn delete(connection: &Connection, caller: &Caller, id: TaskId) -> Result<bool> {
-    connection
-        .prepare_cached("DELETE FROM task WHERE owner = :owner AND id = :id")?
-        .execute(named_params! { ":owner": caller.as_str(), ":id": id.0 })
-        .map(|deleted| deleted > 0)
+pub(super) fn delete(
+    connection: &Connection,
+    caller: &Caller,
+    id: TaskId,
+    precondition: &Precondition,
+) -> Result<(), StoreError> {
+    expect(connection, caller, id, precondition)?;
+    let deleted =
+        connection.prepare_cached("DELETE FROM task WHERE owner = ?1 AND id = ?2")?.execute((caller.as_str(), id.0))?;
+    if deleted == 0 { Err(Refusal::NoTask.into()) } else { Ok(()) }
+}
+
+fn expect(connection: &Connection, caller: &Caller, id: TaskId, precondition: &Precondition) -> Result<(), StoreError> {
+    if precondition.is_some() && !precondition.admits(&find(connection, caller, id)?) {
+        return Err(Refusal::Changed.into());
+    }
+    Ok(())
+}
+
+/// Writes, and refuses if that takes the caller over the quota; the writer undoes what was refused.
+fn within<T>(
+    quota: Quota,
+    connection: &Connection,
+    caller: &Caller,
+    write: impl FnOnce() -> Result<T>,
+) -> Result<T, StoreError> {
+    if !quota.is_some() {
+        return Ok(write()?);
+    }
+    let before = usage(connection, caller)?;
+    let written = write()?;
+    if quota.admits(before, usage(connection, caller)?) { Ok(written) } else { Err(Refusal::QuotaExceeded.into()) }
+}
+
+fn usage(connection: &Connection, caller: &Caller) -> Result<Usage> {
+    let usage = connection
+        .prepare_cached("SELECT tasks, bytes FROM usage WHERE owner = ?1")?
+        .query_row([caller.as_str()], |row| Ok(Usage { tasks: row.get(0)?, bytes: row.get(1)? }))
+        .optional()?;
+    Ok(usage.unwrap_or_default())
 }
 
 fn task(row: &Row<'_>) -> Result<Task> {

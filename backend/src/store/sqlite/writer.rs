@@ -34,7 +34,7 @@ impl Writer {
     pub(super) async fn write<T, F>(&self, statement: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (reply, outcome) = oneshot::channel();
         let write = Pending { statement: Some(statement), outcome: None, reply };
@@ -71,7 +71,7 @@ fn unavailable(error: WriterError) -> StoreError {
 fn run(mut connection: Connection, mut queue: mpsc::Receiver<Box<dyn Write>>) {
     let mut group = Vec::with_capacity(GROUP);
     while queue.blocking_recv_many(&mut group, GROUP) > 0 {
-        let failure = commit(&mut connection, &mut group).err().map(StoreError::from);
+        let failure = commit(&mut connection, &mut group).err();
         for write in group.drain(..) {
             write.answer(failure.as_ref());
         }
@@ -79,7 +79,7 @@ fn run(mut connection: Connection, mut queue: mpsc::Receiver<Box<dyn Write>>) {
 }
 
 /// Runs `group` in one transaction. An error means that none of it happened.
-fn commit(connection: &mut Connection, group: &mut [Box<dyn Write>]) -> rusqlite::Result<()> {
+fn commit(connection: &mut Connection, group: &mut [Box<dyn Write>]) -> Result<(), StoreError> {
     let mut transaction = connection.transaction()?;
     for write in group {
         let mut savepoint = transaction.savepoint()?;
@@ -93,16 +93,16 @@ fn commit(connection: &mut Connection, group: &mut [Box<dyn Write>]) -> rusqlite
             }
         }
     }
-    transaction.commit()
+    Ok(transaction.commit()?)
 }
 
 /// A write on its way through a transaction.
 trait Write: Send {
     /// Runs the statement and keeps its result for later.
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()>;
+    fn run(&mut self, connection: &Connection) -> Result<(), StoreError>;
 
     /// Keeps the failure of this write alone.
-    fn fail(&mut self, error: rusqlite::Error);
+    fn fail(&mut self, error: StoreError);
 
     /// Tells the caller: `failure` if the transaction failed, else what was kept.
     fn answer(self: Box<Self>, failure: Option<&StoreError>);
@@ -117,17 +117,17 @@ struct Pending<T, F> {
 impl<T, F> Write for Pending<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
 {
-    fn run(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+    fn run(&mut self, connection: &Connection) -> Result<(), StoreError> {
         if let Some(statement) = self.statement.take() {
             self.outcome = Some(Ok(statement(connection)?));
         }
         Ok(())
     }
 
-    fn fail(&mut self, error: rusqlite::Error) {
-        self.outcome = Some(Err(error.into()));
+    fn fail(&mut self, error: StoreError) {
+        self.outcome = Some(Err(error));
     }
 
     fn answer(self: Box<Self>, failure: Option<&StoreError>) {

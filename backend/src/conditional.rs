@@ -1,0 +1,58 @@
+//! Conditional requests (RFC 9110, section 13): `ETag`, `If-None-Match`, `If-Match`.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, header};
+
+use crate::fingerprint::Fingerprint;
+use crate::problem::Problem;
+use crate::task::Task;
+
+/// The name of one state of a resource: a strong entity tag.
+pub(crate) fn entity_tag(fingerprint: Fingerprint) -> String {
+    format!("\"{fingerprint}\"")
+}
+
+/// What `If-Match` says of the state that may be changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Precondition(Option<Vec<String>>);
+
+impl Precondition {
+    /// Whether the task may be changed as it is now.
+    pub(crate) fn admits(&self, task: &Task) -> bool {
+        self.0.as_ref().is_none_or(|tags| {
+            let current = entity_tag(Fingerprint::of_json(task));
+            tags.iter().any(|tag| *tag == current || tag == "*")
+        })
+    }
+
+    /// Whether there is anything to look at.
+    pub(crate) fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Precondition {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let tags = tags(&parts.headers, &header::IF_MATCH);
+        Ok(Self(parts.headers.contains_key(header::IF_MATCH).then(|| tags.collect())))
+    }
+}
+
+/// Whether the client has this state already, by `If-None-Match`.
+pub(crate) fn is_known(headers: &HeaderMap, current: &str) -> bool {
+    // Compared weakly, as the section on If-None-Match asks.
+    tags(headers, &header::IF_NONE_MATCH).any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(&tag) == current)
+}
+
+/// The entity tags of a header. Ours hold no comma, so one in another's tag cannot make it look like ours.
+fn tags(headers: &HeaderMap, name: &HeaderName) -> impl Iterator<Item = String> {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|tag| tag.trim().to_owned())
+}

@@ -4,6 +4,7 @@
 //!
 //! - [`decide`]: the decision. Pure and total: request head, keys and time in; a [`decide::Decision`] out.
 //! - [`config`]: text to types. Flags, environment and file become one [`config::Config`], or a list of every fault.
+//! - [`serve`]: everything that touches the world.
 //!
 //! # Invariants
 //!
@@ -13,3 +14,4 @@
 
 pub mod config;
 pub mod decide;
+pub mod serve;

@@ -55,6 +55,11 @@ impl KeySet {
         Self { keys: keys.collect(), named: false }
     }
 
+    /// The keys of an issuer whose key set has not been read yet: none, and all that will come are public.
+    pub fn unread() -> Self {
+        Self::of_public_keys(Vec::new())
+    }
+
     pub(super) fn of_public_keys(keys: Vec<VerifyingKey>) -> Self {
         Self { keys: keys.into(), named: true }
     }

@@ -1,0 +1,206 @@
+//! Health, readiness and metrics, on a listener of their own.
+//!
+//! - `/livez`: 200 as long as the process turns around.
+//! - `/readyz`: 200 when requests should be sent here, else 503; why, as JSON, either way. Ready means not draining, and
+//!   keys that at least one issuer has been asked for: one issuer's outage must not take the others' users down. An
+//!   issuer that was asked and has no key yet is ready: Better Auth makes its first key with its first token.
+//! - `/metrics`: Prometheus text.
+//!
+//! A web page in an operator's browser can make requests to this address under a name of its own choice (DNS
+//! rebinding), and would be let read the answers; so a `Host` that public DNS could answer is refused. Addresses, as
+//! Kubernetes' probes send them, and names of one label or under a reserved suffix, as containers have them, are not.
+
+use std::{convert::Infallible, io, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::Serialize;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+    sync::Semaphore,
+};
+
+use super::{jwks::IssuerReport, metrics::Metrics};
+
+/// Connections at once: probes and a scraper or two.
+const CONNECTIONS: usize = 64;
+
+/// For a request head, also the first.
+const HEAD_TIME: Duration = Duration::from_secs(5);
+
+/// What `/readyz` tells.
+#[derive(Clone, Debug, Serialize)]
+pub struct Readiness {
+    /// Whether requests should be sent here.
+    pub ready: bool,
+    /// Whether the proxy is stopping.
+    pub draining: bool,
+    /// How each issuer's keys stand.
+    pub issuers: Vec<IssuerReport>,
+    /// Why the last reload was refused; the configuration before it is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub configuration_fault: Option<String>,
+}
+
+impl Readiness {
+    /// Judges what was found.
+    pub fn new(draining: bool, issuers: Vec<IssuerReport>, configuration_fault: Option<String>) -> Self {
+        let keys = issuers.is_empty() || issuers.iter().any(IssuerReport::was_fetched);
+        Self { ready: keys && !draining, draining, issuers, configuration_fault }
+    }
+}
+
+/// What the listener answers with.
+pub struct Admin<R> {
+    /// The state at the moment that it is asked.
+    pub readiness: R,
+    /// What was counted.
+    pub metrics: Metrics,
+}
+
+/// The socket that it listens on.
+#[derive(Debug)]
+pub enum AdminListener {
+    /// An address.
+    Tcp(TcpListener),
+    /// A unix-domain socket.
+    Unix(UnixListener),
+}
+
+impl<R: Fn() -> Readiness + 'static> Admin<R> {
+    /// Answers until it is dropped. Runs on the current thread's [`tokio::task::LocalSet`].
+    ///
+    /// # Errors
+    /// When the listener can no longer accept.
+    pub async fn serve(self, listener: AdminListener) -> io::Result<()> {
+        let admin = std::rc::Rc::new(self);
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        loop {
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            let admin = std::rc::Rc::clone(&admin);
+            let conversation: Pin<Box<dyn Future<Output = ()>>> = match &listener {
+                AdminListener::Tcp(listener) => {
+                    let (stream, _) = listener.accept().await?;
+                    Box::pin(async move { admin.converse(stream).await })
+                }
+                AdminListener::Unix(listener) => {
+                    let (stream, _) = listener.accept().await?;
+                    Box::pin(async move { admin.converse(stream).await })
+                }
+            };
+            tokio::task::spawn_local(async move {
+                conversation.await;
+                drop(place);
+            });
+        }
+    }
+
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
+        let answer = service_fn(|request: Request<hyper::body::Incoming>| {
+            let response = self.answer(request.method(), request.uri().path(), request.headers());
+            async move { Ok::<_, Infallible>(response) }
+        });
+        let mut server = http1::Builder::new();
+        server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(16 << 10);
+        // A prober that breaks off has nobody to tell.
+        let _ = server.serve_connection(TokioIo::new(stream), answer).await;
+    }
+
+    fn answer(&self, method: &Method, path: &str, headers: &http::HeaderMap) -> Response<Full<Bytes>> {
+        if !headers.get_all(header::HOST).iter().all(is_ours) {
+            return text(StatusCode::MISDIRECTED_REQUEST, "this Host is not served here; use the address");
+        }
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET");
+            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/livez" => text(StatusCode::OK, "ok"),
+            "/readyz" => self.readiness(),
+            "/metrics" => typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
+            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz or /metrics"),
+        }
+    }
+
+    fn readiness(&self) -> Response<Full<Bytes>> {
+        let readiness = (self.readiness)();
+        let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        match serde_json::to_string(&readiness) {
+            Ok(body) => typed(status, "application/json", body),
+            Err(fault) => text(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()),
+        }
+    }
+}
+
+fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    typed(status, "text/plain; charset=utf-8", body)
+}
+
+fn typed(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// Whether no public name server could have led a browser here by this `Host`.
+fn is_ours(host: &HeaderValue) -> bool {
+    let Ok(authority) = host.to_str().unwrap_or_default().parse::<http::uri::Authority>() else { return false };
+    let name = authority.host();
+    if name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok() {
+        return true;
+    }
+    let name = name.to_ascii_lowercase();
+    !name.contains('.') || [".localhost", ".local", ".internal", ".svc"].iter().any(|suffix| name.ends_with(suffix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn row_108_a_host_that_public_dns_could_answer_is_refused() {
+        for (host, ours) in [
+            ("127.0.0.1:9901", true),
+            ("10.244.0.17:9901", true),
+            ("[::1]:9901", true),
+            ("localhost:9901", true),
+            ("proxy:9901", true),
+            ("ownergate.default.svc:9901", true),
+            ("ownergate.default.svc.cluster.local", true),
+            ("gate.LOCALHOST", true),
+            ("evil.com", false),
+            ("evil.com:9901", false),
+            ("127.0.0.1.nip.io:9901", false),
+            ("127.0.0.1@evil.com", false),
+            ("evil.com.", false),
+            ("local.evil.com", false),
+            ("", false),
+            ("a b", false),
+        ] {
+            assert_eq!(is_ours(&HeaderValue::from_static(host)), ours, "{host}");
+        }
+    }
+
+    #[test]
+    fn readiness_needs_one_issuer_that_was_asked_and_no_drain() {
+        let issuer = |standing| IssuerReport { issuer: "id".into(), keys: 0, standing, fault: None };
+        for (draining, standings, ready) in [
+            (false, &[][..], true),
+            (false, &["current"][..], true),
+            (false, &["unreachable"][..], true),
+            (false, &["unfetched"][..], false),
+            (false, &["unfetched", "current"][..], true),
+            (true, &["current"][..], false),
+        ] {
+            let issuers = standings.iter().copied().map(issuer).collect();
+            assert_eq!(Readiness::new(draining, issuers, None).ready, ready, "{draining} {standings:?}");
+        }
+    }
+}

@@ -4,7 +4,7 @@
 //!
 //! - [`decide`]: the decision. Pure and total: request head, keys and time in; a [`decide::Decision`] out.
 //! - [`config`]: text to types. Flags, environment and file become one [`config::Config`], or a list of every fault.
-//! - [`serve`]: everything that touches the world.
+//! - [`serve`]: sockets, files and clocks: the data plane, and what keeps its keys and rules fresh.
 //!
 //! # Invariants
 //!

@@ -21,7 +21,7 @@ pub enum PathFault {
     /// `//`: some merge, some do not.
     #[error("has an empty segment")]
     EmptySegment,
-    /// `.` or `..` in any encoding.
+    /// `.` or `..` in any encoding, white space around it or not: some file systems drop that.
     #[error("has a dot segment")]
     DotSegment,
     /// A byte that RFC 3986 §3.3 gives no place in a path, or `;`, which begins a parameter to some readers.
@@ -99,7 +99,7 @@ fn check_segment(segment: &str) -> Result<(), PathFault> {
 }
 
 fn check_dots(segment: &str) -> Result<(), PathFault> {
-    if matches!(segment, "." | "..") { Err(PathFault::DotSegment) } else { Ok(()) }
+    if matches!(segment.trim(), "." | "..") { Err(PathFault::DotSegment) } else { Ok(()) }
 }
 
 /// The one decoding. `segment` has passed [`RequestPath::parse`], so a fault cannot occur; if it did, the bytes as they
@@ -194,6 +194,8 @@ mod tests {
             ("/api/alice/%2E./bob", DotSegment),
             ("/api/alice/.%2e", DotSegment),
             ("/api/%2e/alice", DotSegment),
+            ("/api/alice/..%20/bob", DotSegment),
+            ("/api/alice/%20%2e./bob", DotSegment),
             ("/api/alice\\..\\bob", Character),
             ("/api/bob;x=1/y", Character),
             ("/api;/bob", Character),

@@ -52,9 +52,7 @@ fn at(origin: &Origin) -> IssuerConfig {
 }
 
 fn fetcher(time_limit: Duration) -> Fetcher {
-    let tls =
-        rustls::ClientConfig::builder().with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-    Fetcher::new(Arc::new(tls), Arc::default(), time_limit)
+    Fetcher::new(Arc::default(), time_limit)
 }
 
 async fn open(issuers: &[IssuerConfig], pace: Pace) -> KeyStore {

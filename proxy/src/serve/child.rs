@@ -123,14 +123,15 @@ impl Backend {
         }
     }
 
-    /// Asks the backend to stop, and ends it when it has not within `grace`.
-    pub async fn stop(mut self, grace: Duration) {
+    /// Asks the backend to stop, ends it when it has not within `grace`, and says how it ended.
+    pub async fn stop(mut self, grace: Duration) -> ExitStatus {
         self.signal(Signal::TERM);
-        if timeout(grace, self.ended()).await.is_err() {
-            warn!(program = self.program, "the backend did not stop in time and is killed");
-            self.signal(Signal::KILL);
-            self.ended().await;
+        if let Ok(status) = timeout(grace, self.ended()).await {
+            return status;
         }
+        warn!(program = self.program, "the backend did not stop in time and is killed");
+        self.signal(Signal::KILL);
+        self.ended().await
     }
 }
 

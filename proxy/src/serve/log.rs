@@ -1,10 +1,14 @@
-//! What operators read: text for people, JSON for machines.
+//! What operators read: text for people, JSON for machines. One event an exchange, and never a token, a secret or a
+//! cookie: an event holds names of the configuration, the path without its query, and what the decision says of itself.
+//! Text that a client chose is recorded as a string, which both formats quote and escape.
 
-use std::{error::Error, fmt::Write, io};
+use std::{error::Error, fmt::Write, io, time::Duration};
 
-use tracing::level_filters::LevelFilter;
+use tracing::{Level, level_filters::LevelFilter};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::fmt;
+
+use super::Exchange;
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +32,34 @@ pub fn start(format: Format, level: LevelFilter) -> WorkerGuard {
     guard
 }
 
+/// A macro because a tracing event's level is part of its static description.
+macro_rules! event {
+    ($level:expr, $exchange:expr) => {{
+        let exchange: &Exchange<'_> = $exchange;
+        let denial = exchange.denial.or(exchange.shadowed);
+        tracing::event!(
+            $level,
+            request_id = exchange.request_id,
+            client = exchange.client.map(tracing::field::display),
+            method = exchange.method.as_str(),
+            path = exchange.path,
+            route = exchange.route.map(|route| route.pattern.as_str()),
+            decision = decision(exchange),
+            code = denial.map(|denial| denial.code.as_str()),
+            reason = denial.and_then(|denial| denial.reason.as_deref()),
+            user_id = exchange.identity.map(|identity| identity.user().as_str()),
+            status = exchange.status.as_u16(),
+            upstream = exchange.upstream,
+            upstream_ms = exchange.upstream_time.map(millis),
+            duration_ms = millis(exchange.duration),
+            request_bytes = exchange.request_bytes,
+            response_bytes = exchange.response_bytes,
+            complete = exchange.complete,
+            "exchange"
+        );
+    }};
+}
+
 /// An error and its causes in one line.
 pub fn chain(fault: &dyn Error) -> String {
     let mut text = fault.to_string();
@@ -38,4 +70,28 @@ pub fn chain(fault: &dyn Error) -> String {
         cause = fault.source();
     }
     text
+}
+
+/// Tells of one exchange.
+pub(super) fn exchange(exchange: &Exchange<'_>) {
+    // The upstream's faults and the issuer's are the operator's business; what clients do wrong is theirs.
+    if exchange.denial.is_some_and(|denial| denial.code.status().is_server_error()) {
+        event!(Level::WARN, exchange);
+    } else {
+        event!(Level::INFO, exchange);
+    }
+}
+
+/// What the gate said, whatever became of it then.
+fn decision(exchange: &Exchange<'_>) -> &'static str {
+    match (exchange.upstream, exchange.denial, exchange.shadowed) {
+        (_, _, Some(_)) => "shadow",
+        (Some(_), _, None) => "forward",
+        (None, Some(_), None) => "refuse",
+        (None, None, None) => "answer",
+    }
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
 }

@@ -1,25 +1,23 @@
 //! What is counted, under names that dashboards rely on. Labels are the configuration's names and fixed words, never
 //! what a client sent.
 
-use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+use std::{cell::RefCell, collections::HashMap};
+
+use http::StatusCode;
+use metrics::{
+    Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 
-/// Requests answered, by route and code.
-pub const REQUESTS: &str = "ownergate_requests_total";
-/// Seconds from a request's head to the end of its response, by route.
-pub const DURATION: &str = "ownergate_request_duration_seconds";
-/// Seconds from sending a request to the upstream's response head, by upstream.
-pub const UPSTREAM_DURATION: &str = "ownergate_upstream_duration_seconds";
-/// Client connections open now.
-pub const CONNECTIONS: &str = "ownergate_connections";
-/// Tokens found verified, or not, by result.
-pub const VERIFIED: &str = "ownergate_verified_tokens_total";
-/// Key sets fetched, by issuer and outcome.
-pub const KEY_FETCHES: &str = "ownergate_key_fetches_total";
-/// Keys held, by issuer.
-pub const KEYS: &str = "ownergate_keys";
-/// Reloads, by outcome.
-pub const RELOADS: &str = "ownergate_reloads_total";
+use super::{Exchange, jwks::IssuerReport};
+
+pub(super) const KEY_FETCHES: &str = "ownergate_key_fetches_total";
+pub(super) const KEYS: &str = "ownergate_keys";
+pub(super) const RELOADS: &str = "ownergate_reloads_total";
+const REQUESTS: &str = "ownergate_requests_total";
+const DURATION: &str = "ownergate_request_duration_seconds";
+const UPSTREAM_DURATION: &str = "ownergate_upstream_duration_seconds";
+const CONNECTIONS: &str = "ownergate_connections";
 
 /// Seconds: from an upstream on the same machine to one that is about to time out.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -35,12 +33,11 @@ impl Metrics {
     /// When the process counts already.
     pub fn start() -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
-        describe_counter!(REQUESTS, "Requests answered, by route and refusal code");
-        describe_histogram!(DURATION, Unit::Seconds, "From a request's head to the end of its response");
-        describe_histogram!(UPSTREAM_DURATION, Unit::Seconds, "From sending a request to the upstream's response head");
-        describe_gauge!(CONNECTIONS, "Client connections open now");
-        describe_counter!(VERIFIED, "Tokens looked up among the verified ones, by result");
-        describe_counter!(KEY_FETCHES, "Key sets fetched, by issuer and outcome");
+        describe_counter!(REQUESTS, "Requests answered, by route, refusal code and class of status");
+        describe_histogram!(DURATION, Unit::Seconds, "From a request's head to the end of its answer, by route");
+        describe_histogram!(UPSTREAM_DURATION, Unit::Seconds, "From asking an upstream to its answer's head");
+        describe_gauge!(CONNECTIONS, "Client connections that are open");
+        describe_counter!(KEY_FETCHES, "Key sets read, by issuer and outcome");
         describe_gauge!(KEYS, "Keys held, by issuer");
         describe_counter!(RELOADS, "Reloads of the configuration, by outcome");
         Ok(Self(handle))
@@ -54,5 +51,84 @@ impl Metrics {
     /// Sums up what histograms gathered. To be called every few seconds, or they grow with the traffic.
     pub fn sum_up(&self) {
         self.0.run_upkeep();
+    }
+
+    /// Sets what is measured rather than counted.
+    pub fn measure(&self, connections: usize, issuers: &[IssuerReport]) {
+        gauge!(CONNECTIONS).set(connections as f64);
+        for issuer in issuers {
+            gauge!(KEYS, "issuer" => issuer.issuer.to_string()).set(issuer.keys as f64);
+        }
+    }
+}
+
+/// What a worker counts by, so that counting takes no lock and no allocation once a route has been seen.
+#[derive(Default)]
+struct Meters {
+    /// By the route's pattern; the empty one is for requests that belong to none.
+    routes: HashMap<Box<str>, RouteMeters>,
+    /// By the upstream's name.
+    upstreams: HashMap<Box<str>, Histogram>,
+}
+
+struct RouteMeters {
+    duration: Histogram,
+    /// By refusal code and class of status.
+    requests: HashMap<(&'static str, &'static str), Counter>,
+}
+
+thread_local! {
+    static METERS: RefCell<Meters> = RefCell::default();
+}
+
+/// Counts one exchange.
+pub(super) fn count(exchange: &Exchange<'_>) {
+    METERS.with_borrow_mut(|meters| meters.count(exchange));
+}
+
+impl Meters {
+    fn count(&mut self, exchange: &Exchange<'_>) {
+        let route = exchange.route.map_or("", |route| route.pattern.as_str());
+        match self.routes.get_mut(route) {
+            Some(meters) => meters.count(route, exchange),
+            None => self.routes.entry(route.into()).or_insert_with(|| RouteMeters::of(route)).count(route, exchange),
+        }
+        let (Some(upstream), Some(time)) = (exchange.upstream, exchange.upstream_time) else { return };
+        match self.upstreams.get(upstream) {
+            Some(duration) => duration.record(time),
+            None => self.upstreams.entry(upstream.into()).or_insert_with(|| upstream_duration(upstream)).record(time),
+        }
+    }
+}
+
+impl RouteMeters {
+    fn of(route: &str) -> Self {
+        Self { duration: histogram!(DURATION, "route" => route.to_owned()), requests: HashMap::new() }
+    }
+
+    fn count(&mut self, route: &str, exchange: &Exchange<'_>) {
+        let code = exchange.denial.map_or("", |denial| denial.code.as_str());
+        let class = class_of(exchange.status);
+        let requests = self
+            .requests
+            .entry((code, class))
+            .or_insert_with(|| counter!(REQUESTS, "route" => route.to_owned(), "code" => code, "status" => class));
+        requests.increment(1);
+        self.duration.record(exchange.duration);
+    }
+}
+
+fn upstream_duration(upstream: &str) -> Histogram {
+    histogram!(UPSTREAM_DURATION, "upstream" => upstream.to_owned())
+}
+
+/// The status's first digit, as dashboards group it: an upstream may answer any of hundreds.
+fn class_of(status: StatusCode) -> &'static str {
+    match status.as_u16() / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
     }
 }

@@ -11,8 +11,11 @@ pub mod log;
 pub mod metrics;
 mod proxy;
 mod record;
+pub mod reload;
 mod state;
+mod telemetry;
 
 pub use proxy::{BindFault, Control, Drained, Proxy};
 pub use record::{Exchange, Observer, Silent};
 pub use state::{State, StateFault};
+pub use telemetry::Telemetry;

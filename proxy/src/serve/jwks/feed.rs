@@ -20,7 +20,7 @@ use super::{Fetcher, Pace, Snapshot, SourceFault, source::Source};
 use crate::{
     config::{IssuerConfig, KeySource, Secret},
     decide::{Algorithm, IssuerId, IssuerKeys, JwksFault, KeySet, Keys, Standing},
-    serve::log::chain,
+    serve::{log::chain, metrics::KEY_FETCHES},
 };
 
 /// What is read for an issuer. Two that are equal yield the same keys.
@@ -282,7 +282,7 @@ impl Reader {
     fn report(&self, fault: Option<String>) {
         let outcome = if fault.is_none() { "good" } else { "failed" };
         let issuer = self.subscription.issuer.to_string();
-        metrics::counter!("ownergate_key_fetches_total", "issuer" => issuer, "outcome" => outcome).increment(1);
+        metrics::counter!(KEY_FETCHES, "issuer" => issuer, "outcome" => outcome).increment(1);
         self.progress.send_modify(|progress| *progress = Progress { fetches: progress.fetches + 1, fault });
     }
 

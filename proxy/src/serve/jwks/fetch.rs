@@ -4,14 +4,19 @@
 //! huge, hostile or gone. So every fetch has a time limit and a size cap, goes to no origin but the one it was sent to,
 //! and uses plain HTTP only where the address it really connects to is this machine's or a private network's.
 
-use std::{io, net::IpAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
@@ -29,8 +34,8 @@ pub(super) const DOCUMENT_BYTES: usize = 1 << 20;
 /// Fetches documents.
 #[derive(Clone)]
 pub struct Fetcher {
-    /// How a server over TLS proves who it is.
-    tls: TlsConnector,
+    /// How a server over TLS proves who it is. Read when first needed: it takes longer than all else at start.
+    tls: Arc<OnceLock<TlsConnector>>,
     /// Hosts that may be asked over plain HTTP wherever they are.
     plain_hosts: Arc<[Box<str>]>,
     /// For one document, redirects and all.
@@ -69,6 +74,12 @@ pub enum FetchFault {
         #[source]
         source: io::Error,
     },
+    /// Nobody to vouch for any server.
+    #[error("this system has no certificate authorities; install its ca-certificates or name a file in SSL_CERT_FILE")]
+    NoAuthorities,
+    /// The TLS library has no version in common with itself.
+    #[error("TLS is not available")]
+    Versions(#[source] rustls::Error),
     /// The server did not prove to be the host.
     #[error("no TLS with `{host}`")]
     Tls {
@@ -109,9 +120,10 @@ impl FetchFault {
 }
 
 impl Fetcher {
-    /// A fetcher that trusts `tls` for https, and `plain_hosts` over plain HTTP.
-    pub fn new(tls: Arc<ClientConfig>, plain_hosts: Arc<[Box<str>]>, time_limit: Duration) -> Self {
-        Self { tls: TlsConnector::from(tls), plain_hosts, time_limit }
+    /// A fetcher that spends at most `time_limit` on a document, and trusts `plain_hosts` over plain HTTP wherever they
+    /// are. Over TLS it trusts the system's certificate authorities, or those that `SSL_CERT_FILE` names.
+    pub fn new(plain_hosts: Arc<[Box<str>]>, time_limit: Duration) -> Self {
+        Self { tls: Arc::default(), plain_hosts, time_limit }
     }
 
     /// Reads the document at `uri`.
@@ -141,8 +153,23 @@ impl Fetcher {
         }
         let lost = |source| FetchFault::Tls { host: target.host.clone(), source };
         let name = ServerName::try_from(target.host.clone()).map_err(|fault| lost(io::Error::other(fault)))?;
-        let stream = self.tls.connect(name, stream).await.map_err(lost)?;
+        let stream = self.tls()?.connect(name, stream).await.map_err(lost)?;
         exchange(stream, &target).await
+    }
+
+    fn tls(&self) -> Result<&TlsConnector, FetchFault> {
+        if let Some(tls) = self.tls.get() {
+            return Ok(tls);
+        }
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            return Err(FetchFault::NoAuthorities);
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config = config.map_err(FetchFault::Versions)?.with_root_certificates(roots).with_no_client_auth();
+        Ok(self.tls.get_or_init(|| TlsConnector::from(Arc::new(config))))
     }
 
     /// Connects to the first address that answers. What is connected to is what was checked: the name is resolved

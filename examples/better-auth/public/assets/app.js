@@ -1,0 +1,154 @@
+// The page: what is shown, and what happens on a click.
+
+import { currentUser, freshToken, SessionEnded, signIn, signOut, signUp } from "./account.js";
+import { Tasks } from "./tasks.js";
+
+const element = (id) => document.getElementById(id);
+const values = (form) => Object.fromEntries(new FormData(form));
+
+/** The tasks of whoever is signed in. */
+let tasks;
+
+function showEntry() {
+  element("home").hidden = true;
+  element("entry").hidden = false;
+}
+
+async function showHome(user) {
+  const { apiOrigin } = await (await fetch("/config.json")).json();
+  tasks = new Tasks(apiOrigin, user.id, freshToken);
+  element("who").textContent = `${user.name} · ${user.email}`;
+  element("list").replaceChildren();
+  element("entry").hidden = true;
+  element("home").hidden = false;
+  await showPage();
+}
+
+async function showPage(page) {
+  const { tasks: some, next } = await tasks.list(page);
+  element("list").append(...some.map(row));
+  element("more").hidden = !next;
+  element("more").onclick = () => attempt(() => showPage(next));
+  showProgress();
+}
+
+function showProgress() {
+  const all = element("list").childElementCount;
+  const done = element("list").querySelectorAll(":checked").length;
+  element("empty").hidden = all > 0;
+  element("progress").textContent = all > 0 ? `${done} of ${all} done` : "";
+}
+
+/** The list's row for a task; it follows every change of that task. */
+function row(task) {
+  const item = element("task").content.firstElementChild.cloneNode(true);
+  const part = (name) => item.querySelector(name);
+  const show = (fresh) => {
+    task = fresh;
+    part("input").checked = task.completed;
+    part("input").ariaLabel = `Done: ${task.title}`;
+    part(".title").textContent = task.title;
+    part(".description").textContent = task.description ?? "";
+    showProgress();
+  };
+  part("input").onchange = () =>
+    attempt(async () => show(await tasks.complete(task.id, part("input").checked)), () => show(task));
+  part(".edit").onclick = () => edit(task, async (text) => show(await tasks.replace(task.id, text)));
+  part(".delete").onclick = () =>
+    attempt(async () => {
+      await tasks.delete(task.id);
+      item.remove();
+      showProgress();
+    });
+  show(task);
+  return item;
+}
+
+function edit(task, save) {
+  const editor = element("editor");
+  const form = editor.querySelector("form");
+  form.elements.title.value = task.title;
+  form.elements.description.value = task.description ?? "";
+  editor.returnValue = "";
+  editor.onclose = () => editor.returnValue === "save" && attempt(() => save(taskText(form)));
+  editor.showModal();
+}
+
+function taskText(form) {
+  const { title, description } = values(form);
+  return { title, description: description.trim() || null };
+}
+
+/** Does it, and tells people when it is refused. */
+async function attempt(action, undo = () => {}) {
+  element("alert").hidden = true;
+  try {
+    await action();
+  } catch (fault) {
+    undo();
+    if (fault instanceof SessionEnded) showEntry();
+    tell(fault);
+  }
+}
+
+function tell(fault) {
+  const unreachable = "The server cannot be reached. Try again in a moment.";
+  const words = fault instanceof TypeError ? unreachable : fault.message;
+  const particulars = (fault.errors ?? []).map(({ field, message }) => `${field}: ${message}`);
+  element("alert").textContent = [words, ...particulars].join("\n");
+  element("alert").hidden = false;
+}
+
+function onSubmit(id, action) {
+  const form = element(id);
+  form.onsubmit = async (event) => {
+    event.preventDefault();
+    const button = form.querySelector("button");
+    button.disabled = true;
+    await attempt(() => action(form));
+    button.disabled = false;
+  };
+}
+
+onSubmit("sign-in", async (form) => {
+  const { user } = await signIn(values(form));
+  form.reset();
+  await showHome(user);
+});
+
+onSubmit("sign-up", async (form) => {
+  const { user } = await signUp(values(form));
+  form.reset();
+  await showHome(user);
+});
+
+onSubmit("create", async (form) => {
+  element("list").append(row(await tasks.create(taskText(form))));
+  showProgress();
+  form.reset();
+  form.elements.title.focus();
+});
+
+element("sign-out").onclick = () =>
+  attempt(async () => {
+    await signOut();
+    showEntry();
+  });
+
+for (const choice of document.querySelectorAll("[data-shows]")) {
+  choice.onclick = () => {
+    for (const other of document.querySelectorAll("[data-shows]")) {
+      other.ariaPressed = String(other === choice);
+      element(other.dataset.shows).hidden = other !== choice;
+    }
+    element("alert").hidden = true;
+  };
+}
+
+element("cancel").onclick = () => element("editor").close();
+
+attempt(async () => {
+  const user = await currentUser();
+  if (user) await showHome(user);
+  else showEntry();
+});

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
 use crate::log::Format;
 use crate::quota::Quota;
@@ -13,11 +13,17 @@ use crate::quota::Quota;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "task-service", version, about)]
 pub struct Config {
+    /// What to do; without a command the service runs
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Where to listen: host:port or unix:/path
     #[arg(long, value_name = "ADDR", env = "TASK_SERVICE_LISTEN", default_value = "127.0.0.1:8081")]
     pub listen: Listen,
+    /// Where to answer /livez, /readyz and /metrics: host:port, unix:/path or off
+    #[arg(long, value_name = "ADDR", env = "TASK_SERVICE_ADMIN", default_value = "off")]
+    pub admin: Admin,
     /// The SQLite file that keeps the tasks; made if there is none
-    #[arg(long, value_name = "FILE", env = "TASK_SERVICE_DATABASE", default_value = "tasks.db")]
+    #[arg(long, global = true, value_name = "FILE", env = "TASK_SERVICE_DATABASE", default_value = "tasks.db")]
     pub database: PathBuf,
     /// How many tasks one user may keep; no bound if not given
     #[arg(long, value_name = "COUNT", env = "TASK_SERVICE_MAX_TASKS_PER_USER")]
@@ -26,8 +32,20 @@ pub struct Config {
     #[arg(long, value_name = "BYTES", env = "TASK_SERVICE_MAX_BYTES_PER_USER")]
     pub max_bytes_per_user: Option<u64>,
     /// How log lines are written
-    #[arg(long, value_name = "FORMAT", env = "TASK_SERVICE_LOG_FORMAT", default_value = "text")]
+    #[arg(long, global = true, value_name = "FORMAT", env = "TASK_SERVICE_LOG_FORMAT", default_value = "text")]
     pub log_format: Format,
+}
+
+/// What the program can do beside serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Copy the database to a new file, consistent also while the service writes
+    Backup {
+        /// The file to make
+        file: PathBuf,
+    },
+    /// Look the whole database over for damage; exits 1 if there is any
+    Check,
 }
 
 impl Config {
@@ -44,6 +62,23 @@ pub enum Listen {
     Tcp(String),
     /// `unix:/path`
     Unix(PathBuf),
+}
+
+/// Where operators look.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Admin {
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(Listen),
+}
+
+impl FromStr for Admin {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::At) }
+    }
 }
 
 impl FromStr for Listen {

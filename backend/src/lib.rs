@@ -12,6 +12,7 @@
 //! - A write is acknowledged only once it is on the disk.
 //! - Another user's task and no task get the same answer.
 
+pub mod admin;
 mod caller;
 mod change;
 mod conditional;
@@ -23,6 +24,7 @@ mod idempotency;
 mod json;
 pub mod listen;
 pub mod log;
+pub mod metrics;
 mod problem;
 mod query;
 pub mod quota;

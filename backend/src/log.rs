@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
-use axum::extract::Request;
+use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use clap::ValueEnum;
 use http::HeaderMap;
-use tracing::{Level, enabled, event};
+use tracing::{Level, event};
 use tracing_subscriber::EnvFilter;
 
+use crate::metrics::Metrics;
 use crate::problem::Code;
 
 /// How log lines are written.
@@ -32,25 +33,23 @@ pub fn start(format: Format) {
     }
 }
 
-/// Logs one exchange: a success at `debug`, a refusal at `info`, a failure of ours at `error`.
+/// Counts and logs one exchange: a success at `debug`, a refusal at `info`, a failure of ours at `error`.
 ///
 /// The caller's id and the query stay out: they are personal.
-pub(crate) async fn exchange(request: Request, next: Next) -> Response {
-    if !enabled!(Level::ERROR) {
-        return next.run(request).await;
-    }
+pub(crate) async fn exchange(State(metrics): State<Metrics>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().cloned();
     let path = request.uri().path().to_owned();
     let ids = Correlation::of(request.headers());
     let response = next.run(request).await;
-    let status = response.status();
+    let (status, took) = (response.status(), started.elapsed());
+    metrics.exchange(&method, route.as_ref().map(MatchedPath::as_str), status, took);
     let code = response.extensions().get::<Code>().map(|code| code.name());
-    let microseconds = started.elapsed().as_micros();
     macro_rules! log {
         ($level:expr) => {
             event!(
-                $level, %method, path, status = status.as_u16(), code, microseconds,
+                $level, %method, path, status = status.as_u16(), code, microseconds = took.as_micros(),
                 request_id = ids.request_id, traceparent = ids.traceparent, "exchange"
             )
         };

@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use task_service::config::Config;
+use task_service::config::{Admin, Command, Config};
 use task_service::listen::Listener;
+use task_service::metrics::Metrics;
 use task_service::store::{Sqlite, Store};
-use task_service::{log, router, serve};
+use task_service::{admin, log, router, serve};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 
 /// For flags that cannot be understood (`EX_USAGE` of sysexits).
 const USAGE: u8 = 64;
@@ -27,21 +29,52 @@ fn main() -> ExitCode {
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("cannot start: {error:#}");
+            tracing::error!("failed: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
+fn run(config: &Config) -> anyhow::Result<()> {
+    match &config.command {
+        None => serve(config),
+        Some(Command::Backup { file }) => Ok(Sqlite::backup(&config.database, file)?),
+        Some(Command::Check) => Ok(Sqlite::check(&config.database)?),
+    }
+}
+
 #[tokio::main]
-async fn run(config: &Config) -> anyhow::Result<()> {
+async fn serve(config: &Config) -> anyhow::Result<()> {
     let signals = Signals::listen().context("cannot listen for signals")?;
     let store = Store::from(Sqlite::open(&config.database, config.quota())?);
+    let metrics = Metrics::default();
     let listener = Listener::bind(&config.listen).await?;
+    let (stop, stopped) = watch::channel(());
+    let admin = match &config.admin {
+        Admin::Off => None,
+        Admin::At(listen) => {
+            let listener = Listener::bind(listen).await?;
+            tracing::info!(address = listener.address(), "admin listening");
+            let router = admin::router(store.clone(), metrics.clone());
+            Some(tokio::spawn(serve::run(listener, router, until(stopped.clone()))))
+        }
+    };
     tracing::info!(address = listener.address(), database = %config.database.display(), "listening");
-    serve::run(listener, router(store), signals.stop()).await;
+    let api = tokio::spawn(serve::run(listener, router(store, metrics), until(stopped)));
+    signals.stop().await;
+    drop(stop);
+    tracing::info!("stopping: finishing what is in flight");
+    api.await?;
+    if let Some(admin) = admin {
+        admin.await?;
+    }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Done when the sender is gone.
+async fn until(mut stopped: watch::Receiver<()>) {
+    while stopped.changed().await.is_ok() {}
 }
 
 struct Signals {

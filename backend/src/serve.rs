@@ -39,7 +39,6 @@ pub async fn run(listener: Listener, router: Router, shutdown: impl Future<Outpu
         }
     }
     drop(listener);
-    tracing::info!("stopping: finishing what is in flight");
     if timeout(DRAIN_TIME, connections.shutdown()).await.is_err() {
         tracing::warn!(seconds = DRAIN_TIME.as_secs(), "some requests did not finish in time and were cut off");
     }

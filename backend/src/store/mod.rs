@@ -78,6 +78,14 @@ impl From<Sqlite> for Store {
 }
 
 impl Store {
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// The store cannot.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.0.ready().await
+    }
+
     /// Adds a task. A create that was done before under the same key answers the task it made then.
     ///
     /// # Errors

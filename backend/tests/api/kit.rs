@@ -92,7 +92,7 @@ impl Service {
             if event["message"] == message {
                 return event;
             }
-            assert!(!event["message"].as_str().unwrap_or_default().starts_with("cannot start"), "{event}");
+            assert!(!event["message"].as_str().unwrap_or_default().starts_with("failed: "), "{event}");
         }
     }
 
@@ -285,6 +285,10 @@ impl Response {
 
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -9,6 +9,7 @@ mod idempotency;
 mod kit;
 mod lifecycle;
 mod lists;
+mod operator;
 mod quotas;
 mod startup;
 mod storage;

@@ -1,12 +1,13 @@
 //! Tasks in one SQLite file: a pool of readers, and one writer that groups what is waiting.
 
+mod maintain;
 mod open;
 mod statements;
 mod writer;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use std::sync::Arc;
 
 pub use open::OpenError;
@@ -29,6 +30,11 @@ pub struct Sqlite {
 }
 
 impl Sqlite {
+    pub(super) async fn ready(&self) -> Result<(), StoreError> {
+        self.read(|connection| Ok(connection.query_row("SELECT 1 FROM task", (), |_| Ok(())).optional().map(drop)?))
+            .await
+    }
+
     pub(super) async fn create(
         &self,
         caller: Caller,

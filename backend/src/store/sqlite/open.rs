@@ -154,7 +154,7 @@ impl Sqlite {
 }
 
 /// Whether there is something to look at. An empty file is as good as none.
-fn exists(path: &Path) -> Result<bool, OpenError> {
+pub(super) fn exists(path: &Path) -> Result<bool, OpenError> {
     match path.metadata() {
         Ok(metadata) if metadata.is_file() => Ok(metadata.len() > 0),
         Ok(_) => Err(OpenError::NoFile(path.to_owned())),
@@ -164,13 +164,12 @@ fn exists(path: &Path) -> Result<bool, OpenError> {
 }
 
 /// Looks at an existing file through a connection that cannot write.
-fn inspect(path: &Path) -> Result<(), OpenError> {
+pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let failed = |source| diagnose(path, source);
     if !begins_like_a_database(path).map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })? {
         return Err(OpenError::NoDatabase(path.to_owned()));
     }
-    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(failed)?;
-    connection.busy_timeout(BUSY).map_err(failed)?;
+    let connection = read_only(path).map_err(failed)?;
     let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
     let version = MIGRATIONS.current_version(&connection);
@@ -185,6 +184,13 @@ fn inspect(path: &Path) -> Result<(), OpenError> {
     }
     let fault: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
     if fault == "ok" { Ok(()) } else { Err(OpenError::Damaged { path: path.to_owned(), fault }) }
+}
+
+/// A connection that cannot write.
+pub(super) fn read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY)?;
+    Ok(connection)
 }
 
 /// Checks the magic bytes. SQLite itself takes a file shorter than its header for an empty database.
@@ -214,7 +220,7 @@ fn take_turn(path: &Path) -> Result<File, OpenError> {
     locked.map_err(|source| OpenError::Folder { path: path.to_owned(), source })
 }
 
-fn diagnose(path: &Path, source: rusqlite::Error) -> OpenError {
+pub(super) fn diagnose(path: &Path, source: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NoDatabase(path),

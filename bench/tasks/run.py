@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""Measures the task service beside a FastAPI application on the same machine, in turns, and writes a table and a plot.
+
+    make bench-tasks        or: bench/tasks/run.py [--seconds 10] [--rounds 3]
+
+Needs wrk (apt install wrk) and the packages of requirements.txt. Both servers run one process on all cores, on SQLite with
+write-ahead logging and synchronous=FULL, on the same disk; the peer checks a token for every request, as it would have to,
+and the task service is asked as the proxy asks it. Every figure is of one round; the table tells the median of the rounds.
+"""
+
+import argparse
+import json
+import os
+import re
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+SECRET = "a secret for this measurement alone, 32+"
+CONNECTIONS = 64
+LIST_TASKS = 20
+LOADS = {"creates": "durable creates", "lists": f"lists of {LIST_TASKS} tasks"}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server on a database of its own, with 20 tasks of the user who lists."""
+
+    def __init__(self, name, folder):
+        import jwt
+
+        self.name, self.port = name, free_port()
+        token = jwt.encode({"sub": "reader", "exp": time.time() + 3600}, SECRET, "HS256")
+        writer = jwt.encode({"sub": "writer", "exp": time.time() + 3600}, SECRET, "HS256")
+        if name == "task-service":
+            command = [ROOT / "target/release/task-service", "--listen", f"127.0.0.1:{self.port}"]
+            command += ["--database", folder / "tasks.db"]
+            self.headers = {user: {"X-User-Id": user} for user in ("reader", "writer")}
+        else:
+            command = [sys.executable, "-m", "uvicorn", "--app-dir", HERE, "peer:app", "--port", str(self.port)]
+            command += ["--log-level", "warning", "--no-access-log"]
+            self.headers = {"reader": {"Authorization": f"Bearer {token}"}, "writer": {"Authorization": f"Bearer {writer}"}}
+        environment = os.environ | {"PEER_SECRET": SECRET, "PEER_DATABASE": str(folder / "peer.db")}
+        self.process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+        self.wait()
+        for number in range(LIST_TASKS):
+            self.create("reader", f"task number {number}")
+
+    def wait(self):
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            time.sleep(0.05)
+        raise SystemExit(f"{self.name} does not start")
+
+    def url(self, user):
+        return f"http://127.0.0.1:{self.port}/api/{user}/tasks"
+
+    def create(self, user, title):
+        body = json.dumps({"title": title, "description": "as long as a description usually is, one line"}).encode()
+        headers = self.headers[user] | {"Content-Type": "application/json"}
+        with urllib.request.urlopen(urllib.request.Request(self.url(user), body, headers)) as response:
+            assert response.status == 201
+
+    def load(self, load, seconds):
+        user = "writer" if load == "creates" else "reader"
+        command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
+        for name, value in self.headers[user].items():
+            command += ["-H", f"{name}: {value}"]
+        if load == "creates":
+            command += ["-s", HERE / "create.lua"]
+        said = subprocess.run([*command, self.url(user)], check=True, capture_output=True, text=True).stdout
+        if "Non-2xx" in said or "Socket errors" in said:
+            print(said, file=sys.stderr)
+        rate = float(re.search(r"Requests/sec:\s+([\d.]+)", said)[1])
+        number, unit = re.search(r"99%\s+([\d.]+)(us|ms|s)", said).groups()
+        return rate, float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
+
+    def peak_memory(self):
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
+
+
+def measure(seconds, rounds):
+    figures = {}
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
+        servers = [Server(name, Path(folder)) for name in ("task-service", "FastAPI")]
+        for load in LOADS:
+            for _ in range(rounds):
+                for server in servers:
+                    figures.setdefault((server.name, load), []).append(server.load(load, seconds))
+        memory = {server.name: server.peak_memory() for server in servers}
+        for server in servers:
+            server.stop()
+    medians = {key: tuple(map(statistics.median, zip(*values, strict=True))) for key, values in figures.items()}
+    return medians, memory
+
+
+def table(figures, memory):
+    lines = ["| | task-service | FastAPI | ratio |", "| --- | ---: | ---: | ---: |"]
+    for load, title in LOADS.items():
+        (ours, our_p99), (theirs, their_p99) = figures["task-service", load], figures["FastAPI", load]
+        lines.append(f"| {title} a second | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f} × |")
+        lines.append(f"| … 99th percentile, ms | {our_p99:.1f} | {their_p99:.1f} | {their_p99 / our_p99:.1f} × |")
+    ours, theirs = memory["task-service"], memory["FastAPI"]
+    lines.append(f"| peak memory, MiB | {ours:.0f} | {theirs:.0f} | {theirs / ours:.1f} × |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(figures):
+    bars, top = [], 20
+    for load, title in LOADS.items():
+        most = max(figures[name, load][0] for name in ("task-service", "FastAPI"))
+        bars.append(f'<text x="10" y="{top}" class="title">{title} a second, {CONNECTIONS} connections</text>')
+        for name, colour in (("task-service", "#2a7"), ("FastAPI", "#999")):
+            top += 26
+            rate = figures[name, load][0]
+            width = max(2, 420 * rate / most)
+            bars.append(f'<text x="10" y="{top}">{name}</text>')
+            bars.append(f'<rect x="110" y="{top - 14}" width="{width:.0f}" height="18" fill="{colour}"/>')
+            bars.append(f'<text x="{118 + width:.0f}" y="{top}">{rate:,.0f}</text>')
+        top += 44
+    style = "text{font:13px sans-serif;fill:#444}.title{font-weight:bold}"
+    body = "\n".join(bars)
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="620" height="{top - 20}"><style>{style}</style>\n{body}\n</svg>\n'
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    figures, memory = measure(options.seconds, options.rounds)
+    (HERE / "results.md").write_text(table(figures, memory))
+    (HERE / "results.svg").write_text(plot(figures))
+    print(table(figures, memory))
+
+
+if __name__ == "__main__":
+    main()

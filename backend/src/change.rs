@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::json::{FromMembers, Members};
 use crate::task::{Moment, Task, TaskId};
@@ -13,11 +14,16 @@ pub(crate) const TITLE_CHARACTERS: usize = 200;
 pub(crate) const DESCRIPTION_CHARACTERS: usize = 2_000;
 
 /// What a caller may say of a new task, and what PUT replaces.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Draft {
     /// Trimmed, 1 to 200 characters, no U+0000.
+    #[schema(
+        pattern = "^[\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]*[^\\u0000\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000](?:[^\\u0000]{0,198}[^\\u0000\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000])?[\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]*$"
+    )]
     pub title: String,
     /// Up to 2 000 characters, no U+0000.
+    #[schema(max_length = 2000, pattern = "^[^\\u0000]*$")]
     pub description: Option<String>,
 }
 
@@ -41,7 +47,8 @@ impl FromMembers for Draft {
 }
 
 /// The body of `PATCH …/complete`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Completion {
     /// Whether the task is done.
     pub completed: bool,
@@ -55,13 +62,20 @@ impl FromMembers for Completion {
 }
 
 /// A change of a task, as a JSON merge patch says it (RFC 7396); what is `None` stays as it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct Change {
-    /// The new title, as in [`Draft`].
+    /// The new title: trimmed, 1 to 200 characters, no U+0000.
+    #[schema(
+        nullable = false,
+        pattern = "^[\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]*[^\\u0000\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000](?:[^\\u0000]{0,198}[^\\u0000\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000])?[\\t-\\r \\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000]*$"
+    )]
     pub title: Option<String>,
-    /// The new description, or none, as in [`Draft`].
+    /// The new description, or none: up to 2 000 characters, no U+0000.
+    #[schema(value_type = Option<String>, max_length = 2000, pattern = "^[^\\u0000]*$")]
     pub description: Option<Option<String>>,
     /// Whether the task is done.
+    #[schema(nullable = false)]
     pub completed: Option<bool>,
 }
 

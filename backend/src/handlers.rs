@@ -10,12 +10,26 @@ use crate::conditional::{Precondition, entity_tag, is_known};
 use crate::fingerprint::Fingerprint;
 use crate::idempotency::IdempotencyKey;
 use crate::json::{self, Json};
-use crate::problem::{Code, Problem};
+use crate::openapi::{
+    BodyRefused, CallerHeader, ChangeRefused, IdempotencyHeader, KnownHeader, ListParameters, NotFound,
+    PreconditionHeader, Refused, TaskPath, UserPath,
+};
+use crate::problem::{Code, Document, Problem};
 use crate::query::ListQuery;
 use crate::store::Store;
 use crate::task::{Moment, Task, TaskId};
 
-/// `POST /api/{user_id}/tasks`
+/// Make a task
+#[utoipa::path(
+    post, path = "/api/{user_id}/tasks", tag = "tasks",
+    params(UserPath, CallerHeader, IdempotencyHeader),
+    request_body(content = Draft),
+    responses(
+        (status = 201, body = Task, description = "The task, as it was made", headers(("ETag" = String, description = "Names this state"), ("Location" = String, description = "Where it is"))),
+        (status = 422, body = Document, content_type = "application/problem+json", description = "The key was used for another task"),
+        Refused, BodyRefused
+    ),
+)]
 pub(crate) async fn create(
     State(store): State<Store>,
     caller: Caller,
@@ -30,7 +44,16 @@ pub(crate) async fn create(
     Ok(response)
 }
 
-/// `GET /api/{user_id}/tasks`
+/// List tasks
+#[utoipa::path(
+    get, path = "/api/{user_id}/tasks", tag = "tasks",
+    params(UserPath, CallerHeader, ListParameters, KnownHeader),
+    responses(
+        (status = 200, body = [Task], description = "A page; Link rel=next leads to the one after it", headers(("ETag" = String, description = "Names this state"))),
+        (status = 304, description = "The client has it already"),
+        Refused
+    ),
+)]
 pub(crate) async fn list(
     State(store): State<Store>,
     caller: Caller,
@@ -57,7 +80,16 @@ pub(crate) async fn list(
     Ok(response)
 }
 
-/// `GET /api/{user_id}/tasks/{id}`
+/// Read a task
+#[utoipa::path(
+    get, path = "/api/{user_id}/tasks/{id}", tag = "tasks",
+    params(UserPath, TaskPath, CallerHeader, KnownHeader),
+    responses(
+        (status = 200, body = Task, description = "The task", headers(("ETag" = String, description = "Names this state"))),
+        (status = 304, description = "The client has it already"),
+        Refused, NotFound
+    ),
+)]
 pub(crate) async fn find(
     State(store): State<Store>,
     caller: Caller,
@@ -69,7 +101,16 @@ pub(crate) async fn find(
     read(&headers, body, seen)
 }
 
-/// `PUT /api/{user_id}/tasks/{id}`
+/// Replace title and description
+#[utoipa::path(
+    put, path = "/api/{user_id}/tasks/{id}", tag = "tasks",
+    params(UserPath, TaskPath, CallerHeader, PreconditionHeader),
+    request_body(content = Draft),
+    responses(
+        (status = 200, body = Task, description = "The task, with title and description replaced", headers(("ETag" = String, description = "Names this state"))),
+        Refused, NotFound, BodyRefused, ChangeRefused
+    ),
+)]
 pub(crate) async fn replace(
     State(store): State<Store>,
     caller: Caller,
@@ -80,7 +121,16 @@ pub(crate) async fn replace(
     one(&store.change(caller, id, draft.into(), precondition, Moment::now()).await?)
 }
 
-/// `PATCH /api/{user_id}/tasks/{id}`
+/// Change what is named (RFC 7396)
+#[utoipa::path(
+    patch, path = "/api/{user_id}/tasks/{id}", tag = "tasks",
+    params(UserPath, TaskPath, CallerHeader, PreconditionHeader),
+    request_body(content((Change = "application/merge-patch+json"), (Change = "application/json"))),
+    responses(
+        (status = 200, body = Task, description = "The task, with what was named changed", headers(("ETag" = String, description = "Names this state"))),
+        Refused, NotFound, BodyRefused, ChangeRefused
+    ),
+)]
 pub(crate) async fn merge(
     State(store): State<Store>,
     caller: Caller,
@@ -91,7 +141,16 @@ pub(crate) async fn merge(
     one(&store.change(caller, id, change, precondition, Moment::now()).await?)
 }
 
-/// `PATCH /api/{user_id}/tasks/{id}/complete`
+/// Mark as done or not
+#[utoipa::path(
+    patch, path = "/api/{user_id}/tasks/{id}/complete", tag = "tasks",
+    params(UserPath, TaskPath, CallerHeader, PreconditionHeader),
+    request_body(content = Completion),
+    responses(
+        (status = 200, body = Task, description = "The task", headers(("ETag" = String, description = "Names this state"))),
+        Refused, NotFound, BodyRefused, ChangeRefused
+    ),
+)]
 pub(crate) async fn complete(
     State(store): State<Store>,
     caller: Caller,
@@ -102,7 +161,16 @@ pub(crate) async fn complete(
     one(&store.change(caller, id, completion.into(), precondition, Moment::now()).await?)
 }
 
-/// `DELETE /api/{user_id}/tasks/{id}`
+/// Delete a task
+#[utoipa::path(
+    delete, path = "/api/{user_id}/tasks/{id}", tag = "tasks",
+    params(UserPath, TaskPath, CallerHeader, PreconditionHeader),
+    responses(
+        (status = 204, description = "It is gone"),
+        (status = 507, body = Document, content_type = "application/problem+json", description = "There is no room left, not even to delete"),
+        Refused, NotFound, ChangeRefused
+    ),
+)]
 pub(crate) async fn delete(
     State(store): State<Store>,
     caller: Caller,

@@ -25,6 +25,7 @@ mod json;
 pub mod listen;
 pub mod log;
 pub mod metrics;
+mod openapi;
 mod problem;
 mod query;
 pub mod quota;

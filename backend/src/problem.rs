@@ -2,12 +2,14 @@
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::store::{Refusal, StoreError};
 
 /// What a refusal is called. The names are part of the contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ToSchema)]
+#[schema(rename_all = "snake_case")]
 pub enum Code {
     /// There is not exactly one non-empty `X-User-Id`.
     CallerMissing,
@@ -103,8 +105,14 @@ impl Code {
     }
 }
 
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
 /// One fault of a body or a query.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldFault {
     /// The member or parameter; empty when the fault is of the whole.
     pub field: String,
@@ -183,15 +191,25 @@ impl From<StoreError> for Problem {
     }
 }
 
-#[derive(Serialize)]
-struct Document<'a> {
+/// A refusal as it is sent: problem details (RFC 9457) with a code, and every fault of a body or a query.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Problem)]
+pub(crate) struct Document {
+    /// Names the kind of problem.
     r#type: String,
+    /// The kind in words.
     title: &'static str,
+    /// The status of the response.
+    #[schema(minimum = 400, maximum = 599)]
     status: u16,
-    detail: &'a str,
-    code: &'static str,
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    errors: &'a [FieldFault],
+    /// What to do about it.
+    detail: String,
+    #[schema(inline)]
+    code: Code,
+    /// Every fault found.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(nullable = false)]
+    errors: Vec<FieldFault>,
 }
 
 impl IntoResponse for Problem {
@@ -201,9 +219,9 @@ impl IntoResponse for Problem {
             r#type: format!("urn:task-service:problem:{}", self.code.name()),
             title: self.code.title(),
             status: status.as_u16(),
-            detail: &self.detail,
-            code: self.code.name(),
-            errors: &self.errors,
+            detail: self.detail,
+            code: self.code,
+            errors: self.errors,
         };
         let mut response = (status, crate::json::text(&document)).into_response();
         let headers = response.headers_mut();

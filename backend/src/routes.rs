@@ -2,21 +2,24 @@
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, patch};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use crate::handlers::{complete, create, delete, find, list, merge, method_not_allowed, path_unknown, replace};
 use crate::metrics::Metrics;
 use crate::store::Store;
-use crate::{log, receive};
+use crate::{handlers, log, openapi, receive};
 
 /// The whole service as one value: requests in, responses out.
 pub fn router(store: Store, metrics: Metrics) -> Router {
-    Router::new()
-        .route("/api/{user_id}/tasks", get(list).post(create))
-        .route("/api/{user_id}/tasks/{id}", get(find).put(replace).patch(merge).delete(delete))
-        .route("/api/{user_id}/tasks/{id}/complete", patch(complete))
-        .fallback(path_unknown)
-        .method_not_allowed_fallback(method_not_allowed)
+    let (tasks, description) = OpenApiRouter::with_openapi(openapi::description())
+        .routes(routes!(handlers::list, handlers::create))
+        .routes(routes!(handlers::find, handlers::replace, handlers::merge, handlers::delete))
+        .routes(routes!(handlers::complete))
+        .split_for_parts();
+    tasks
+        .merge(openapi::router(&description))
+        .fallback(handlers::path_unknown)
+        .method_not_allowed_fallback(handlers::method_not_allowed)
         .layer(from_fn(receive::before_all))
         .layer(from_fn_with_state(metrics, log::exchange))
         .with_state(store)

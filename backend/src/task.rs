@@ -4,23 +4,29 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::problem::Problem;
 
 /// A task as its owner sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Task {
     /// Never used again, also after the task is gone.
+    #[schema(value_type = i64, minimum = 1)]
     pub id: TaskId,
     /// 1 to 200 characters.
+    #[schema(min_length = 1, max_length = 200)]
     pub title: String,
     /// Up to 2 000 characters.
+    #[schema(max_length = 2000, required)]
     pub description: Option<String>,
     /// Whether it is done.
     pub completed: bool,
     /// When it was made.
+    #[schema(value_type = String, format = DateTime)]
     pub created_at: Moment,
     /// When it last changed.
+    #[schema(value_type = String, format = DateTime)]
     pub updated_at: Moment,
 }
 

@@ -1,9 +1,8 @@
 //! Stopping, and dying.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::thread;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -30,23 +29,16 @@ fn a_signal_lets_what_is_in_flight_finish_and_exits_0() {
     }
 }
 
-/// Writes without pause until the service is gone; answers what was acknowledged.
-fn write_on(mut wire: Wire, stop: &AtomicBool, writer: usize) -> Vec<String> {
-    let mut acknowledged = Vec::new();
+/// Writes without pause until the service is gone, telling each title once it is acknowledged.
+fn write_on(mut wire: Wire, writer: usize, acknowledged: &Sender<String>) {
     for number in 0.. {
         let title = format!("{writer}/{number}");
         let body = json!({ "title": title }).to_string();
         let headers = [("X-User-Id", "alice"), ("Content-Type", "application/json")];
-        let Some(status) = wire.try_send("POST", "/api/alice/tasks", &headers, body.as_bytes()) else {
-            break;
-        };
+        let Some(status) = wire.try_send("POST", "/api/alice/tasks", &headers, body.as_bytes()) else { return };
         assert_eq!(status, 201);
-        acknowledged.push(title);
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
+        acknowledged.send(title).unwrap();
     }
-    acknowledged
 }
 
 #[test]
@@ -55,25 +47,18 @@ fn kill_9_loses_no_acknowledged_write() {
     let mut acknowledged = Vec::new();
     for round in 0..10 {
         let service = place.start();
-        let stop = AtomicBool::new(false);
-        let wires: Vec<_> = (0..16).map(|_| service.connect()).collect();
-        let written: Vec<String> = thread::scope(|scope| {
-            let writers: Vec<_> = wires
-                .into_iter()
-                .enumerate()
-                .map(|(writer, wire)| {
-                    let stop = &stop;
-                    scope.spawn(move || write_on(wire, stop, round * 16 + writer))
-                })
-                .collect();
-            // The moment of death is meant to be a random one.
-            thread::sleep(Duration::from_millis(40 + 23 * round as u64));
+        let (sender, titles) = channel();
+        thread::scope(|scope| {
+            for writer in 0..16 {
+                let (wire, sender) = (service.connect(), sender.clone());
+                scope.spawn(move || write_on(wire, round * 16 + writer, &sender));
+            }
+            drop(sender);
+            // Each round dies at another moment, always with writes in flight.
+            acknowledged.extend(titles.iter().take(5 + 37 * round));
             service.kill();
-            stop.store(true, Ordering::Relaxed);
-            writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect()
+            acknowledged.extend(titles);
         });
-        assert!(!written.is_empty(), "round {round}");
-        acknowledged.extend(written);
     }
     let service = place.start();
     let tasks = service.pages("/api/alice/tasks").concat();

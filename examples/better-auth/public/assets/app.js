@@ -5,11 +5,16 @@ import { Tasks } from "./tasks.js";
 
 const element = (id) => document.getElementById(id);
 const values = (form) => Object.fromEntries(new FormData(form));
+const rowId = (id) => `task-${id}`;
 
 /** The tasks of whoever is signed in. */
 let tasks;
 
+/** What becomes of the text in the editor. */
+let saveEdit;
+
 function showEntry() {
+  element("editor").close();
   element("home").hidden = true;
   element("entry").hidden = false;
 }
@@ -26,7 +31,9 @@ async function showHome(user) {
 
 async function showPage(page) {
   const { tasks: some, next } = await tasks.list(page);
-  element("list").append(...some.map(row));
+  // A task that was added since stands in the list already.
+  const unseen = some.filter(({ id }) => !element(rowId(id)));
+  element("list").append(...unseen.map(row));
   element("more").hidden = !next;
   element("more").onclick = () => attempt(() => showPage(next));
   showProgress();
@@ -36,12 +43,14 @@ function showProgress() {
   const all = element("list").childElementCount;
   const done = element("list").querySelectorAll(":checked").length;
   element("empty").hidden = all > 0;
-  element("progress").textContent = all > 0 ? `${done} of ${all} done` : "";
+  const whole = element("more").hidden ? all : `the first ${all}`;
+  element("progress").textContent = all > 0 ? `${done} of ${whole} done` : "";
 }
 
 /** The list's row for a task; it follows every change of that task. */
 function row(task) {
   const item = element("task").content.firstElementChild.cloneNode(true);
+  item.id = rowId(task.id);
   const part = (name) => item.querySelector(name);
   const show = (fresh) => {
     task = fresh;
@@ -65,13 +74,11 @@ function row(task) {
 }
 
 function edit(task, save) {
-  const editor = element("editor");
-  const form = editor.querySelector("form");
-  form.elements.title.value = task.title;
-  form.elements.description.value = task.description ?? "";
-  editor.returnValue = "";
-  editor.onclose = () => editor.returnValue === "save" && attempt(() => save(taskText(form)));
-  editor.showModal();
+  const { title, description } = element("edit").elements;
+  title.value = task.title;
+  description.value = task.description ?? "";
+  saveEdit = save;
+  element("editor").showModal();
 }
 
 function taskText(form) {
@@ -81,7 +88,7 @@ function taskText(form) {
 
 /** Does it, and tells people when it is refused. */
 async function attempt(action, undo = () => {}) {
-  element("alert").hidden = true;
+  element("alert").togglePopover(false);
   try {
     await action();
   } catch (fault) {
@@ -96,14 +103,14 @@ function tell(fault) {
   const words = fault instanceof TypeError ? unreachable : fault.message;
   const particulars = (fault.errors ?? []).map(({ field, message }) => `${field}: ${message}`);
   element("alert").textContent = [words, ...particulars].join("\n");
-  element("alert").hidden = false;
+  element("alert").togglePopover(true);
 }
 
 function onSubmit(id, action) {
   const form = element(id);
   form.onsubmit = async (event) => {
     event.preventDefault();
-    const button = form.querySelector("button");
+    const button = form.querySelector(".primary");
     button.disabled = true;
     await attempt(() => action(form));
     button.disabled = false;
@@ -129,6 +136,11 @@ onSubmit("create", async (form) => {
   form.elements.title.focus();
 });
 
+onSubmit("edit", async (form) => {
+  await saveEdit(taskText(form));
+  element("editor").close();
+});
+
 element("sign-out").onclick = () =>
   attempt(async () => {
     await signOut();
@@ -141,7 +153,7 @@ for (const choice of document.querySelectorAll("[data-shows]")) {
       other.ariaPressed = String(other === choice);
       element(other.dataset.shows).hidden = other !== choice;
     }
-    element("alert").hidden = true;
+    element("alert").togglePopover(false);
   };
 }
 

@@ -5,6 +5,7 @@
 //! | [`stack`] | the binaries themselves: built once, started on ports and folders of their own, ended by id |
 //! | [`key`], [`token`] | a signer of any token, however broken |
 //! | [`issuer`] | a key server whose behaviour changes at run time |
+//! | [`better_auth`] | the real sign-in service of the example |
 //! | [`recorder`] | a backend that keeps the bytes it got and answers by script |
 //! | [`wire`], [`request`], [`answer`] | a client that sends exact bytes and reads strictly |
 //! | [`message`], [`socket`] | HTTP/1.1 as bytes, TCP and unix sockets: what both sides are made of |
@@ -15,6 +16,7 @@
 use std::time::Duration;
 
 pub mod answer;
+pub mod better_auth;
 pub mod issuer;
 pub mod key;
 pub mod message;

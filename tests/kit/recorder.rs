@@ -1,6 +1,5 @@
 //! A backend that keeps what reached it, byte for byte, and answers by script.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -162,18 +161,12 @@ impl Recorder {
 
     /// As the `--upstream` flag wants it.
     pub fn url(&self) -> String {
-        match &self.address {
-            Address::Tcp(address) => format!("http://{address}"),
-            Address::Unix(path) => format!("unix:{}", path.display()),
-        }
+        self.address.upstream_url()
     }
 
-    /// The path of its unix socket.
-    pub fn socket_path(&self) -> Option<&PathBuf> {
-        match &self.address {
-            Address::Tcp(_) => None,
-            Address::Unix(path) => Some(path),
-        }
+    /// Where it listens.
+    pub fn address(&self) -> &Address {
+        &self.address
     }
 
     /// How many connections were made to it.

@@ -26,6 +26,16 @@ impl fmt::Display for Address {
     }
 }
 
+impl Address {
+    /// In the spelling of the `--upstream` flag.
+    pub fn upstream_url(&self) -> String {
+        match self {
+            Self::Tcp(address) => format!("http://{address}"),
+            Self::Unix(_) => self.to_string(),
+        }
+    }
+}
+
 /// A connected stream of bytes.
 #[derive(Debug)]
 pub enum Socket {

@@ -53,9 +53,15 @@ pub fn workspace() -> &'static Path {
 /// A command of one of the binaries that takes no setting from the surrounding environment.
 pub fn command(name: &str) -> Command {
     let mut command = Command::new(binary(name));
+    command_without_settings(&mut command);
+    command
+}
+
+/// Takes the settings of the surrounding environment away from a command.
+pub(crate) fn command_without_settings(command: &mut Command) -> &mut Command {
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
-        if text.starts_with("OWNERGATE_") || text.starts_with("BETTER_AUTH_") || text == "RUST_LOG" {
+        if ["OWNERGATE_", "BETTER_AUTH_", "TASK_SERVICE_"].iter().any(|prefix| text.starts_with(prefix)) {
             command.env_remove(variable);
         }
     }
@@ -302,25 +308,25 @@ pub struct TaskService {
     /// The process: signals, log, end.
     pub process: Process,
     /// Where it listens.
-    pub address: SocketAddr,
+    pub address: Address,
 }
 
 impl TaskService {
     /// Starts one on this database file and waits until it accepts.
     #[track_caller]
     pub fn on(database: &Path) -> Self {
-        Self::at(port::free(), database)
+        Self::at(Address::Tcp(port::free()), database)
     }
 
     /// Starts one at this address, as after a crash.
     #[track_caller]
-    pub fn at(address: SocketAddr, database: &Path) -> Self {
+    pub fn at(address: Address, database: &Path) -> Self {
         let mut command = command("task-service");
         command.arg("--listen").arg(address.to_string()).arg("--database").arg(database);
         let mut process = Process::start("task-service", &mut command);
         let accepting = poll(PATIENCE, || {
             assert!(process.ended().is_none(), "task-service ended:\n{}", process.log());
-            accepts(&Address::Tcp(address)).then_some(())
+            accepts(&address).then_some(())
         });
         assert!(accepting.is_some(), "task-service never accepted:\n{}", process.log());
         Self { process, address }
@@ -328,6 +334,6 @@ impl TaskService {
 
     /// As the `--upstream` flag wants it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.address.upstream_url()
     }
 }

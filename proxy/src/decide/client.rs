@@ -39,9 +39,14 @@ impl Gate {
         believed.and_then(|chain| first_untrusted(&chain, |hop| self.is_trusted(hop))).or(Some(peer))
     }
 
+    /// Whether the peer is a proxy that is believed.
+    pub fn trusts(&self, client: &Client) -> bool {
+        client.address.is_some_and(|address| self.is_trusted(address))
+    }
+
     pub(super) fn forwarded(&self, parts: &Parts, client: &Client) -> Forwarded {
         let peer = client.address.map(|address| address.to_canonical());
-        let trusted = peer.is_some_and(|peer| self.is_trusted(peer));
+        let trusted = self.trusts(client);
         let chain = peer.map(|peer| match chain_of(&parts.headers).filter(|_| trusted) {
             Some(before) => format!("{before}, {peer}"),
             None => peer.to_string(),

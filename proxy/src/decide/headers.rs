@@ -139,7 +139,7 @@ const NO_TRAILER: [HeaderName; 13] = [
 ];
 
 /// The names that a `Connection` line makes hop-by-hop (RFC 9110 §7.6.1).
-pub(super) fn named_by(line: &HeaderValue) -> impl Iterator<Item = HeaderName> {
+pub fn named_by(line: &HeaderValue) -> impl Iterator<Item = HeaderName> {
     line.as_bytes().split(|byte| *byte == b',').filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
 }
 

@@ -33,7 +33,7 @@ pub use decision::{Decision, Permit};
 pub use denial::{Code, Denial};
 pub use gate::{Admission, Gate, GateRules, Pending};
 pub use head::Head;
-pub use headers::{IdentityHeaders, Onward};
+pub use headers::{IdentityHeaders, Onward, named_by};
 pub use identity::{Identity, USER_ID_BYTES, UserId, UserIdFault};
 pub use issuer::{Issuer, IssuerId, TokenSource};
 pub use jwk::{JwksFault, SkippedKey};

@@ -3,19 +3,38 @@
 //! [`Proxy::bind`] takes the listeners, [`Proxy::run`] serves until the caller's shutdown future ends. Each core has a
 //! worker with a runtime, listeners, upstream pools and a cache of verified tokens of its own; nothing that workers
 //! share is locked while a known token is served.
+//!
+//! A request's way: [`listen`] and [`accept`] take its connection, [`connection`] reads requests from it, [`exchange`]
+//! decides and answers each, [`forward`] speaks with the [`upstream`].
 
+mod accept;
 pub mod admin;
+mod body;
 pub mod child;
+mod connection;
+mod exchange;
+mod forward;
 pub mod jwks;
+mod listen;
 pub mod log;
 pub mod metrics;
 mod proxy;
 mod record;
 pub mod reload;
+mod reply;
 mod state;
+mod tally;
 mod telemetry;
+mod tls;
+mod transport;
+mod upgrade;
+mod upstream;
+mod verified;
+mod watch;
+mod worker;
 
 pub use proxy::{BindFault, Control, Drained, Proxy};
 pub use record::{Exchange, Observer, Silent};
 pub use state::{State, StateFault};
 pub use telemetry::Telemetry;
+pub use tls::TlsFault;

@@ -2,25 +2,38 @@
 
 use std::{
     io,
+    num::NonZeroUsize,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    thread,
 };
 
 use arc_swap::ArcSwap;
+use tokio::{
+    runtime,
+    sync::{oneshot, watch},
+    task::LocalSet,
+};
 
-use super::{Observer, State};
+use super::{
+    Observer, State,
+    listen::{self, Bound, Listener},
+    worker,
+};
 use crate::config::Address;
 
 /// Listeners that are bound and wait to be served.
 pub struct Proxy {
     control: Control,
+    /// For each worker, its sockets.
+    sockets: Vec<Vec<Bound>>,
 }
 
 /// A listener that could not be bound.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address:?}")]
+#[error("cannot listen on {address}")]
 pub struct BindFault {
     /// The address.
     pub address: Address,
@@ -46,26 +59,34 @@ pub struct Control {
 
 /// What all workers see.
 pub(super) struct Shared {
-    pub(super) state: ArcSwap<State>,
-    #[expect(dead_code, reason = "read by the workers")]
+    pub(super) state: Arc<ArcSwap<State>>,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) connections: AtomicUsize,
-    pub(super) addresses: Vec<Address>,
+    addresses: Vec<Address>,
 }
 
 impl Proxy {
-    /// Binds every listener of the state's configuration.
+    /// Binds every listener of the state's configuration, for as many workers as it says, or one a core.
     ///
     /// # Errors
     /// The first address that cannot be listened on.
     pub fn bind(state: State, observer: Arc<dyn Observer>) -> Result<Self, BindFault> {
-        let shared = Shared {
-            state: ArcSwap::from_pointee(state),
-            observer,
-            connections: AtomicUsize::new(0),
-            addresses: Vec::new(),
-        };
-        Ok(Self { control: Control { shared: Arc::new(shared) } })
+        let server = &state.config.server;
+        let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+        let workers = server.workers.unwrap_or_else(cores).get();
+        let mut sockets: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut addresses = Vec::new();
+        for wanted in &server.listen {
+            let (address, bound) =
+                listen::bind(wanted, workers).map_err(|source| BindFault { address: wanted.clone(), source })?;
+            addresses.push(address);
+            for (own, socket) in sockets.iter_mut().zip(bound) {
+                own.push(socket);
+            }
+        }
+        let state = Arc::new(ArcSwap::from_pointee(state));
+        let shared = Shared { state, observer, connections: AtomicUsize::new(0), addresses };
+        Ok(Self { control: Control { shared: Arc::new(shared) }, sockets })
     }
 
     /// A handle to the running proxy.
@@ -75,10 +96,37 @@ impl Proxy {
 
     /// Serves until `shutdown` ends, then takes no new connections and finishes what is in flight, for as long as the
     /// configuration's drain time allows.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Drained {
+    ///
+    /// # Errors
+    /// When the system gives no thread, runtime or socket for a worker, or a worker panics.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<Drained> {
+        let (stop, stopped) = watch::channel(false);
+        let mut ends = Vec::new();
+        for (place, sockets) in self.sockets.into_iter().enumerate() {
+            let (end, ended) = oneshot::channel();
+            let (shared, stopped) = (Arc::clone(&self.control.shared), stopped.clone());
+            let work = move || drop(end.send(work(sockets, shared, stopped)));
+            thread::Builder::new().name(format!("worker-{place}")).spawn(work)?;
+            ends.push(ended);
+        }
         shutdown.await;
-        Drained::Whole
+        // Fails only when every worker has ended already; then their ends say why.
+        let _ = stop.send(true);
+        let mut cut = 0;
+        for end in ends {
+            cut += end.await.map_err(|_| io::Error::other("a worker ended in a panic"))??;
+        }
+        Ok(if cut == 0 { Drained::Whole } else { Drained::Cut(cut) })
     }
+}
+
+/// One worker's thread; returns how many connections had to be cut.
+fn work(sockets: Vec<Bound>, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> io::Result<usize> {
+    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let listeners = sockets.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
+        Ok(worker::run(listeners, shared, stopped).await)
+    })
 }
 
 impl Control {

@@ -1,0 +1,107 @@
+//! TLS towards upstreams and from clients, by rustls.
+
+use std::{fs, io, path::Path, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+    server::WebPkiClientVerifier,
+};
+use tokio::net::TcpStream;
+use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+
+use crate::config::{ServerTls, UpstreamTls};
+
+/// Why certificates or keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsFault {
+    /// A PEM file that cannot be read, or holds no such thing.
+    #[error("{path} holds no usable PEM")]
+    Pem {
+        /// The file.
+        path: String,
+        /// Why not.
+        #[source]
+        source: rustls::pki_types::pem::Error,
+    },
+    /// Certificates and key that do not go together, or are of no use.
+    #[error("the certificates cannot be used")]
+    Unusable(#[source] rustls::Error),
+    /// Authorities that no certificate can be checked against.
+    #[error("the authorities for client certificates cannot be used")]
+    Authorities(#[source] rustls::server::VerifierBuilderError),
+}
+
+/// Opens TLS to an upstream.
+#[derive(Clone)]
+pub(super) struct UpstreamConnector {
+    connector: TlsConnector,
+    server_name: Option<Box<str>>,
+}
+
+impl UpstreamConnector {
+    pub(super) fn new(tls: &UpstreamTls) -> Result<Self, TlsFault> {
+        let roots = match &tls.ca {
+            Some(path) => root_store(certificates(path)?)?,
+            None => native_roots(),
+        };
+        let builder = ClientConfig::builder().with_root_certificates(roots);
+        let config = match &tls.client_certificate {
+            None => builder.with_no_client_auth(),
+            Some((chain, key)) => {
+                builder.with_client_auth_cert(certificates(chain)?, private_key(key)?).map_err(TlsFault::Unusable)?
+            }
+        };
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name: tls.server_name.clone() })
+    }
+
+    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let name = self.server_name.as_deref().unwrap_or(host);
+        let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
+        Ok(TlsStream::Client(self.connector.connect(name, stream).await?))
+    }
+}
+
+/// Takes TLS from clients.
+///
+/// # Errors
+/// [`TlsFault`] when the files cannot be used.
+pub(super) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsFault> {
+    let builder = match &tls.client_ca {
+        None => ServerConfig::builder().with_no_client_auth(),
+        Some(path) => {
+            let roots = Arc::new(root_store(certificates(path)?)?);
+            let verifier = WebPkiClientVerifier::builder(roots).build().map_err(TlsFault::Authorities)?;
+            ServerConfig::builder().with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = certificates(&tls.certificate)?;
+    let mut config = builder.with_single_cert(chain, private_key(&tls.key)?).map_err(TlsFault::Unusable)?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
+    let fault = |source| TlsFault::Pem { path: path.display().to_string(), source };
+    let text = fs::read(path).map_err(|error| fault(rustls::pki_types::pem::Error::Io(error)))?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(fault)?;
+    if found.is_empty() { Err(fault(rustls::pki_types::pem::Error::NoItemsFound)) } else { Ok(found) }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
+    PrivateKeyDer::from_pem_file(path).map_err(|source| TlsFault::Pem { path: path.display().to_string(), source })
+}
+
+fn root_store(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate).map_err(TlsFault::Unusable)?;
+    }
+    Ok(roots)
+}
+
+fn native_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}

@@ -20,11 +20,15 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
     sync::Semaphore,
 };
 
-use super::{jwks::IssuerReport, metrics::Metrics};
+use super::{
+    jwks::IssuerReport,
+    listen::{self, Accepted, Listener},
+    metrics::Metrics,
+};
+use crate::config::Address;
 
 /// Connections at once: probes and a scraper or two.
 const CONNECTIONS: usize = 64;
@@ -62,14 +66,19 @@ pub struct Admin<R> {
     pub metrics: Metrics,
 }
 
+/// Binds the address that operators use.
+///
+/// # Errors
+/// When the address cannot be bound.
+pub fn bind(address: &Address) -> io::Result<AdminListener> {
+    let (_, mut sockets) = listen::bind(address, 1)?;
+    let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
+    Listener::open(socket).map(AdminListener)
+}
+
 /// The socket that it listens on.
 #[derive(Debug)]
-pub enum AdminListener {
-    /// An address.
-    Tcp(TcpListener),
-    /// A unix-domain socket.
-    Unix(UnixListener),
-}
+pub struct AdminListener(Listener);
 
 impl<R: Fn() -> Readiness + 'static> Admin<R> {
     /// Answers until it is dropped. Runs on the current thread's [`tokio::task::LocalSet`].
@@ -82,15 +91,9 @@ impl<R: Fn() -> Readiness + 'static> Admin<R> {
         loop {
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
             let admin = std::rc::Rc::clone(&admin);
-            let conversation: Pin<Box<dyn Future<Output = ()>>> = match &listener {
-                AdminListener::Tcp(listener) => {
-                    let (stream, _) = listener.accept().await?;
-                    Box::pin(async move { admin.converse(stream).await })
-                }
-                AdminListener::Unix(listener) => {
-                    let (stream, _) = listener.accept().await?;
-                    Box::pin(async move { admin.converse(stream).await })
-                }
+            let conversation: Pin<Box<dyn Future<Output = ()>>> = match listener.0.accept().await? {
+                Accepted::Tcp(stream, _) => Box::pin(async move { admin.converse(stream).await }),
+                Accepted::Unix(stream) => Box::pin(async move { admin.converse(stream).await }),
             };
             tokio::task::spawn_local(async move {
                 conversation.await;

@@ -100,7 +100,8 @@ fn root_store(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStor
     Ok(roots)
 }
 
-fn native_roots() -> RootCertStore {
+/// The authorities that this system trusts, or that `SSL_CERT_FILE` names.
+pub(super) fn native_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots

@@ -188,12 +188,11 @@ impl Reader {
             };
             let asked = caller.is_some();
             if asked && !self.cooling.is_over() {
-                answer(caller, false);
+                tell(caller, false);
                 continue;
             }
             let outcome = self.fetch().await;
-            let good = outcome.is_ok();
-            if asked || !good {
+            if asked || outcome.is_err() {
                 self.cooling.begin(self.pace.cool_down);
             }
             let wait = match outcome {
@@ -201,9 +200,9 @@ impl Reader {
                 Err(fault) => self.failed(&fault),
             };
             next = Instant::now() + wait;
-            answer(caller, good);
+            tell(caller, true);
             while let Ok(joined) = requests.try_recv() {
-                answer(Some(joined), good);
+                tell(Some(joined), true);
             }
         }
     }
@@ -301,10 +300,10 @@ impl Reader {
     }
 }
 
-/// Tells a caller how the fetch that they waited for ended.
-fn answer(caller: Option<oneshot::Sender<bool>>, good: bool) {
+/// Tells a caller whether a fetch has ended.
+fn tell(caller: Option<oneshot::Sender<bool>>, fetched: bool) {
     if let Some(caller) = caller {
         // A caller who has gone needs no answer.
-        let _ = caller.send(good);
+        let _ = caller.send(fetched);
     }
 }

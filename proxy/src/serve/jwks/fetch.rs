@@ -16,7 +16,7 @@ use http::{HeaderMap, Request, StatusCode, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpStream, lookup_host},
@@ -24,6 +24,8 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
+
+use crate::serve::tls::native_roots;
 
 /// How many redirects within the origin are followed.
 const REDIRECTS: usize = 3;
@@ -77,9 +79,6 @@ pub enum FetchFault {
     /// Nobody to vouch for any server.
     #[error("this system has no certificate authorities; install its ca-certificates or name a file in SSL_CERT_FILE")]
     NoAuthorities,
-    /// The TLS library has no version in common with itself.
-    #[error("TLS is not available")]
-    Versions(#[source] rustls::Error),
     /// The server did not prove to be the host.
     #[error("no TLS with `{host}`")]
     Tls {
@@ -161,14 +160,11 @@ impl Fetcher {
         if let Some(tls) = self.tls.get() {
             return Ok(tls);
         }
-        let mut roots = RootCertStore::empty();
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        let roots = native_roots();
         if roots.is_empty() {
             return Err(FetchFault::NoAuthorities);
         }
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let config = config.map_err(FetchFault::Versions)?.with_root_certificates(roots).with_no_client_auth();
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         Ok(self.tls.get_or_init(|| TlsConnector::from(Arc::new(config))))
     }
 

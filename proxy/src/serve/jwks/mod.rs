@@ -174,7 +174,8 @@ impl KeyStore {
     }
 
     /// Asks the issuer anew because a token names a key that is not here, or does not verify with the one that is.
-    /// Returns when a fetch has ended: `true` if it was a good one. `false` at once while the cool-down lasts.
+    /// `true` once a fetch has ended, well or badly: the token deserves a second look by the keys, or by the standing,
+    /// that are known now. `false` at once while the cool-down lasts.
     pub async fn refresh(&self, issuer: IssuerId) -> bool {
         match self.keyrings.get(issuer.0).and_then(|keyring| keyring.feed.as_ref()) {
             Some(feed) => feed.refresh().await,

@@ -74,7 +74,7 @@ fn configuration_is_text_to_types_and_reads_nothing_itself() {
 }
 
 #[test]
-fn only_the_gate_makes_permits_and_only_headers_makes_what_goes_onward() {
+fn permits_identities_and_what_goes_onward_have_one_maker_each() {
     for (path, text) in sources("") {
         let makes = |name: &str| {
             code_lines(&text).any(|line| {
@@ -85,6 +85,7 @@ fn only_the_gate_makes_permits_and_only_headers_makes_what_goes_onward() {
             })
         };
         assert!(!makes("Permit") || path.ends_with("decide/gate.rs"), "{path} makes a Permit");
+        assert!(!makes("Identity") || path.ends_with("decide/verify.rs"), "{path} makes an Identity");
         assert!(!makes("Onward") || path.ends_with("decide/headers.rs"), "{path} makes an Onward");
     }
 }

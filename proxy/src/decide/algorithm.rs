@@ -1,4 +1,6 @@
-//! Signature algorithms by their registered names.
+//! The closed list of signature algorithms.
+
+use std::{fmt, str::FromStr};
 
 /// A signature algorithm (RFC 7518 §3.1, RFC 8037 §3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,22 +33,16 @@ pub enum Algorithm {
     EdDSA,
 }
 
-/// A name that is no algorithm that can be verified here.
+/// The text is no algorithm that is accepted here; `none` never is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("is none of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA")]
+#[error(
+    "is no supported algorithm: want one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, \
+     ES384, ES512, EdDSA (or its other name Ed25519)"
+)]
 pub struct UnknownAlgorithm;
 
-/// Kinds of keys that algorithms take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Family {
-    Hmac,
-    Rsa,
-    Ecdsa,
-    Eddsa,
-}
-
 impl Algorithm {
-    /// Every algorithm, in the order of RFC 7518.
+    /// Every algorithm.
     pub const ALL: [Self; 13] = [
         Self::HS256,
         Self::HS384,
@@ -63,7 +59,7 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
-    /// The registered name.
+    /// The name in a token's or key's `alg`.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::HS256 => "HS256",
@@ -82,33 +78,51 @@ impl Algorithm {
         }
     }
 
-    /// Whether the key is a shared secret.
+    /// Whether its key is a secret that both sides know, rather than a public one.
     pub const fn is_hmac(self) -> bool {
-        matches!(self.family(), Family::Hmac)
-    }
-
-    pub(super) const fn family(self) -> Family {
-        match self {
-            Self::HS256 | Self::HS384 | Self::HS512 => Family::Hmac,
-            Self::RS256 | Self::RS384 | Self::RS512 | Self::PS256 | Self::PS384 | Self::PS512 => Family::Rsa,
-            Self::ES256 | Self::ES384 | Self::ES512 => Family::Ecdsa,
-            Self::EdDSA => Family::Eddsa,
-        }
+        matches!(self, Self::HS256 | Self::HS384 | Self::HS512)
     }
 }
 
-impl std::str::FromStr for Algorithm {
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
-    /// Reads a registered name, exactly as it is written there. `Ed25519` is another name of `EdDSA` (RFC 9864 §2.2).
+    /// Exact: names are case-sensitive (RFC 7515 §4.1.1).
     fn from_str(name: &str) -> Result<Self, Self::Err> {
-        let name = if name == "Ed25519" { "EdDSA" } else { name };
+        if name == "Ed25519" {
+            return Ok(Self::EdDSA);
+        }
         Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name).ok_or(UnknownAlgorithm)
     }
 }
 
-impl std::fmt::Display for Algorithm {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.as_str())
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        for algorithm in Algorithm::ALL {
+            assert_eq!(algorithm.to_string().parse(), Ok(algorithm));
+        }
+    }
+
+    #[test]
+    fn row_87_ed25519_is_another_name_of_eddsa() {
+        assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA));
+    }
+
+    #[test]
+    fn row_62_none_is_no_algorithm_in_any_case() {
+        for name in ["none", "None", "nOnE", "NONE", "", " ", "eddsa", "hs256", "HS256 ", "ES256K", "Ed448", "RSA-OAEP"]
+        {
+            assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm), "{name:?}");
+        }
     }
 }

@@ -1,206 +1,245 @@
-//! The rules for a token's claims (RFC 7519 §4.1, RFC 8725 §3): one function each, time as an argument.
+//! What a token's claims must say: one function per rule (RFC 7519 §4.1, RFC 8725 §3).
+//!
+//! All of it is cheap, so all of it comes before cryptography; nothing here is believed until the signature is checked.
 
 use http::{HeaderName, HeaderValue};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::{Code, Denial, Identity, Issuer, IssuerId, Timestamp, UserId, json::Object};
+use super::{
+    Code, Denial, Issuer, Timestamp, UserId,
+    excerpt::Excerpt,
+    identity::{CLAIM_BYTES, carry},
+};
 
-/// The last second of the year 9999; a later time is a mistake.
-const LAST_SECOND: u64 = 253_402_300_799;
+/// The last second that has a date of four digits: 9999-12-31T23:59:59Z. Later ones are mistakes of unit or worse.
+const LATEST: u64 = 253_402_300_799;
 
-/// The longest claim that goes into a header, in bytes.
-const CLAIM_HEADER_BYTES: usize = 1024;
+/// The members of a token's payload.
+#[derive(Clone, Copy)]
+pub(super) struct Claims<'a>(pub(super) &'a Map<String, Value>);
 
-/// Applies every rule. The identity is believed only once the signature is checked too.
-///
-/// # Errors
-/// The first rule that the claims break.
-pub(super) fn check(
-    claims: &Object,
-    (id, issuer): (IssuerId, &Issuer),
-    headers: &[(HeaderName, Box<str>)],
-    now: Timestamp,
-) -> Result<Identity, Denial> {
-    check_issuer(claims, issuer.issuer.as_deref())?;
-    check_audience(claims, &issuer.audience)?;
-    let expires_at = check_expiry(claims, issuer.leeway_seconds, now)?;
-    check_begun(claims, "nbf", issuer.leeway_seconds, now)?;
-    check_begun(claims, "iat", issuer.leeway_seconds, now)?;
-    check_lifetime(claims, issuer.max_lifetime_seconds)?;
-    check_required(claims, &issuer.required_claims)?;
-    check_purpose(claims, &issuer.user_claim)?;
-    Ok(Identity {
-        issuer: id,
-        user: user(claims, &issuer.user_claim)?,
-        expires_at,
-        scopes: scopes(claims, &issuer.scope_claims)?,
-        roles: issuer.role_claim.as_deref().map_or(Ok(Box::default()), |name| roles(claims, name))?,
-        claims: headers
-            .iter()
-            .filter_map(|(header, claim)| Some((header.clone(), header_value(claims.get(&**claim)?)?)))
-            .collect(),
-    })
+/// Whom the claims name, and with what, if the signature holds.
+#[derive(Debug)]
+pub(super) struct UnverifiedCaller {
+    pub(super) user: UserId,
+    pub(super) expires_at: Timestamp,
+    pub(super) scopes: Box<[Box<str>]>,
+    pub(super) roles: Box<[Box<str>]>,
+}
+
+impl<'a> Claims<'a> {
+    /// Applies every rule of the issuer.
+    ///
+    /// # Errors
+    /// The refusal of the first rule that is broken.
+    pub(super) fn check(self, rules: &Issuer, now: Timestamp) -> Result<UnverifiedCaller, Denial> {
+        self.check_issuer(rules)?;
+        self.check_audience(rules)?;
+        let expires_at = self.check_expiry(rules, now)?;
+        for name in ["nbf", "iat"] {
+            self.check_begun(name, rules, now)?;
+        }
+        self.check_lifetime(rules)?;
+        self.check_purpose(rules)?;
+        let user = self.user(rules)?;
+        self.check_required(rules)?;
+        Ok(UnverifiedCaller { user, expires_at, scopes: self.scopes(rules)?, roles: self.roles(rules)? })
+    }
+
+    /// `iss`: one string (RFC 7519 §4.1.1).
+    pub(super) fn issuer(self) -> Result<Option<&'a str>, Denial> {
+        self.text("iss")
+    }
+
+    /// `iss` is the issuer's, exactly.
+    fn check_issuer(self, rules: &Issuer) -> Result<(), Denial> {
+        match (self.issuer()?, &rules.issuer) {
+            (_, None) => Ok(()),
+            (None, Some(_)) => Err(missing("iss")),
+            (Some(found), Some(wanted)) if *found == **wanted => Ok(()),
+            (Some(found), Some(wanted)) => Err(Denial::from(Code::IssuerMismatch).because(format!(
+                "iss is {}, want {}",
+                Excerpt(found),
+                Excerpt(wanted)
+            ))),
+        }
+    }
+
+    /// `aud` holds one of the accepted audiences (RFC 7519 §4.1.3).
+    fn check_audience(self, rules: &Issuer) -> Result<(), Denial> {
+        let found = match self.0.get("aud") {
+            Some(value) => {
+                strings(value).ok_or_else(|| invalid("aud", "is neither a string nor an array of strings"))?
+            }
+            None if rules.audience.is_empty() => return Ok(()),
+            None => return Err(missing("aud")),
+        };
+        if rules.audience.is_empty() {
+            return Ok(());
+        }
+        if found.is_empty() || found.contains(&"") {
+            return Err(invalid("aud", "is empty"));
+        }
+        if rules.audience.iter().any(|accepted| found.contains(&&**accepted)) {
+            return Ok(());
+        }
+        let reason = format!("aud is {}, want one of {:?}", Excerpt(&found.join(", ")), rules.audience);
+        Err(Denial::from(Code::AudienceMismatch).because(reason))
+    }
+
+    /// `exp` is there and, with the leeway, still to come (RFC 7519 §4.1.4). Returns when that ends.
+    fn check_expiry(self, rules: &Issuer, now: Timestamp) -> Result<Timestamp, Denial> {
+        let expiry = self.date("exp")?.ok_or_else(|| missing("exp"))?;
+        let end = expiry.plus(rules.leeway_seconds.into());
+        if now < end {
+            return Ok(end);
+        }
+        let reason = format!("exp was {} s ago, {} s are forgiven", now.since(expiry), rules.leeway_seconds);
+        Err(Denial::from(Code::TokenExpired).because(reason))
+    }
+
+    /// A time from which the token counts is, with the leeway, past (RFC 7519 §4.1.5, §4.1.6).
+    fn check_begun(self, name: &str, rules: &Issuer, now: Timestamp) -> Result<(), Denial> {
+        let Some(begin) = self.date(name)? else { return Ok(()) };
+        if begin <= now.plus(rules.leeway_seconds.into()) {
+            return Ok(());
+        }
+        let reason = format!("{name} is {} s ahead, {} s are forgiven", begin.since(now), rules.leeway_seconds);
+        Err(Denial::from(Code::TokenNotYetValid).because(reason))
+    }
+
+    /// The token was issued for no longer than is accepted.
+    fn check_lifetime(self, rules: &Issuer) -> Result<(), Denial> {
+        let Some(longest) = rules.max_lifetime_seconds else { return Ok(()) };
+        let issued = self.date("iat")?.ok_or_else(|| missing("iat"))?;
+        let lifetime = self.date("exp")?.ok_or_else(|| missing("exp"))?.since(issued);
+        if lifetime <= longest {
+            return Ok(());
+        }
+        Err(Denial::from(Code::ClaimInvalid).because(format!("exp is {lifetime} s after iat, want {longest} at most")))
+    }
+
+    /// Better Auth signs links in mails and cached sessions with the same secret. They have no `sub`, so they matter
+    /// where another claim is the user id.
+    fn check_purpose(self, rules: &Issuer) -> Result<(), Denial> {
+        let has = |name: &&str| self.0.contains_key(*name);
+        let in_mail = ["requestType", "updateTo"].iter().any(has);
+        let cached_session = ["session", "user", "updatedAt"].iter().all(has);
+        if &*rules.user_claim != "sub" && (in_mail || cached_session) {
+            return Err(
+                Denial::from(Code::TokenTypeRefused).because("a link of a mail or a cached session, by its claims")
+            );
+        }
+        Ok(())
+    }
+
+    /// The user id is a string that a header can carry. No other claim stands in for it.
+    fn user(self, rules: &Issuer) -> Result<UserId, Denial> {
+        // A registered claim keeps its type even where it is not the user id.
+        self.text("sub")?;
+        let name = &rules.user_claim;
+        let text = self.text(name)?.ok_or_else(|| missing(name))?;
+        UserId::new(text).map_err(|fault| invalid(name, &format!("is {} and {fault}", Excerpt(text))))
+    }
+
+    fn check_required(self, rules: &Issuer) -> Result<(), Denial> {
+        match rules.required_claims.iter().find(|name| self.0.get(&***name).is_none_or(Value::is_null)) {
+            Some(name) => Err(missing(name)),
+            None => Ok(()),
+        }
+    }
+
+    /// From every scope claim: the words of a string (RFC 6749 §3.3), or an array's elements as they are.
+    fn scopes(self, rules: &Issuer) -> Result<Box<[Box<str>]>, Denial> {
+        let mut scopes = Vec::new();
+        for name in &rules.scope_claims {
+            scopes.extend(self.grants(name, ' ')?);
+        }
+        Ok(scopes.into())
+    }
+
+    /// From the role claim: the items of a string, which Better Auth separates with commas, or an array's elements.
+    fn roles(self, rules: &Issuer) -> Result<Box<[Box<str>]>, Denial> {
+        rules.role_claim.as_ref().map_or_else(|| Ok(Box::default()), |name| self.grants(name, ',').map(Into::into))
+    }
+
+    /// `null` grants nothing: Better Auth copies empty columns of its user table into the payload.
+    fn grants(self, name: &str, separator: char) -> Result<Vec<Box<str>>, Denial> {
+        let found: Vec<&str> = match self.0.get(name) {
+            None | Some(Value::Null) => Vec::new(),
+            Some(Value::String(list)) => list.split(separator).collect(),
+            Some(value) => {
+                strings(value).ok_or_else(|| invalid(name, "is neither a string nor an array of strings"))?
+            }
+        };
+        Ok(found.into_iter().filter(|grant| !grant.is_empty()).map(Into::into).collect())
+    }
+
+    /// The claims that go into headers and can. A scalar goes as its text, an array of strings joined with commas.
+    pub(super) fn headers(self, wanted: &[(HeaderName, Box<str>)]) -> Box<[(HeaderName, HeaderValue)]> {
+        let carried = |(header, claim): &(HeaderName, Box<str>)| {
+            let text = header_text(self.0.get(&**claim)?)?;
+            Some((header.clone(), carry(&text, CLAIM_BYTES).ok()?))
+        };
+        wanted.iter().filter_map(carried).collect()
+    }
+
+    fn text(self, name: &str) -> Result<Option<&'a str>, Denial> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(invalid(name, "is no string")),
+        }
+    }
+
+    fn date(self, name: &str) -> Result<Option<Timestamp>, Denial> {
+        let Some(value) = self.0.get(name) else { return Ok(None) };
+        match numeric_date(value) {
+            Some(date) => Ok(Some(date)),
+            None => Err(invalid(name, &format!("is no number of seconds from 0 to {LATEST}"))),
+        }
+    }
+}
+
+/// A `NumericDate` (RFC 7519 §2); a fraction of a second is dropped.
+fn numeric_date(value: &Value) -> Option<Timestamp> {
+    let number = value.as_number()?;
+    let seconds = match number.as_u64() {
+        Some(seconds) => seconds,
+        None => whole_seconds(number.as_f64()?)?,
+    };
+    (seconds <= LATEST).then(|| Timestamp::from_unix(seconds))
+}
+
+fn whole_seconds(seconds: f64) -> Option<u64> {
+    (0.0..=LATEST as f64).contains(&seconds).then_some(seconds as u64)
+}
+
+fn strings(value: &Value) -> Option<Vec<&str>> {
+    match value {
+        Value::String(text) => Some(vec![text]),
+        Value::Array(elements) => elements.iter().map(Value::as_str).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+    }
+}
+
+/// An element that holds a comma would read as two, so such an array has no text.
+fn header_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(_) => {
+            strings(value).filter(|parts| !parts.iter().any(|part| part.contains(','))).map(|parts| parts.join(","))
+        }
+        Value::Null | Value::Object(_) => None,
+    }
 }
 
 fn missing(name: &str) -> Denial {
-    Denial::from(Code::ClaimMissing).because(format!("the token has no {name:?}"))
+    Denial::from(Code::ClaimMissing).because(format!("the token has no claim {name:?}"))
 }
 
-fn invalid(name: &str, fault: &str) -> Denial {
-    Denial::from(Code::ClaimInvalid).because(format!("the token's {name:?} {fault}"))
-}
-
-/// RFC 7519 §4.1.1: a string that equals the configured one.
-fn check_issuer(claims: &Object, expected: Option<&str>) -> Result<(), Denial> {
-    let Some(expected) = expected else { return Ok(()) };
-    match claims.get("iss") {
-        None => Err(missing("iss")),
-        Some(Value::String(found)) if found == expected => Ok(()),
-        Some(Value::String(found)) => {
-            Err(Denial::from(Code::IssuerMismatch)
-                .because(format!("the token's iss is {found:?}, wanted is {expected:?}")))
-        }
-        Some(_) => Err(invalid("iss", "is not a string")),
-    }
-}
-
-/// RFC 7519 §4.1.3: a string, or an array of strings, one of which is ours.
-fn check_audience(claims: &Object, expected: &[Box<str>]) -> Result<(), Denial> {
-    if expected.is_empty() {
-        return Ok(());
-    }
-    let found = match claims.get("aud") {
-        None => return Err(missing("aud")),
-        Some(Value::String(one)) => vec![one.as_str()],
-        Some(Value::Array(several)) => several
-            .iter()
-            .map(Value::as_str)
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| invalid("aud", "is not an array of strings"))?,
-        Some(_) => return Err(invalid("aud", "is neither a string nor an array of strings")),
-    };
-    if found.is_empty() || found.contains(&"") {
-        return Err(invalid("aud", "is empty"));
-    }
-    if found.iter().any(|found| expected.iter().any(|expected| **expected == **found)) {
-        return Ok(());
-    }
-    Err(Denial::from(Code::AudienceMismatch)
-        .because(format!("the token's aud is {found:?}, wanted is one of {expected:?}")))
-}
-
-/// RFC 7519 §4.1.4, required here. The result is when the token is no longer accepted: `exp` and the leeway.
-fn check_expiry(claims: &Object, leeway: u32, now: Timestamp) -> Result<Timestamp, Denial> {
-    let exp = numeric_date(claims, "exp")?.ok_or_else(|| missing("exp"))?;
-    let end = exp.plus(leeway.into());
-    if now < end {
-        return Ok(end);
-    }
-    Err(Denial::from(Code::TokenExpired).because(format!("the token expired {} s ago", now.since(exp))))
-}
-
-/// RFC 7519 §4.1.5 and §4.1.6: a token from the future was made by a wrong clock.
-fn check_begun(claims: &Object, name: &str, leeway: u32, now: Timestamp) -> Result<(), Denial> {
-    match numeric_date(claims, name)? {
-        Some(begin) if begin > now.plus(leeway.into()) => {
-            Err(Denial::from(Code::TokenNotYetValid)
-                .because(format!("the token's {name} is {} s ahead", begin.since(now))))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_lifetime(claims: &Object, longest: Option<u64>) -> Result<(), Denial> {
-    let Some(longest) = longest else { return Ok(()) };
-    let iat = numeric_date(claims, "iat")?.ok_or_else(|| missing("iat"))?;
-    let exp = numeric_date(claims, "exp")?.ok_or_else(|| missing("exp"))?;
-    let lifetime = exp.since(iat);
-    if lifetime <= longest {
-        return Ok(());
-    }
-    Err(invalid("exp", &format!("is {lifetime} s after its iat, max_lifetime_seconds allows {longest}")))
-}
-
-fn check_required(claims: &Object, names: &[Box<str>]) -> Result<(), Denial> {
-    let absent = names.iter().find(|name| claims.get(&***name).is_none_or(Value::is_null));
-    absent.map_or(Ok(()), |name| Err(missing(name)))
-}
-
-/// With another user claim than `sub`, Better Auth's e-mail links and cookie caches could pass for tokens: they are
-/// signed with the same secret and name the user elsewhere.
-fn check_purpose(claims: &Object, user_claim: &str) -> Result<(), Denial> {
-    let has = |name| claims.contains_key(name);
-    let link = has("requestType") || has("updateTo");
-    let cache = has("session") && has("user") && has("updatedAt");
-    if user_claim != "sub" && (link || cache) {
-        return Err(Denial::from(Code::ClaimInvalid).because("the token is an e-mail link or a cookie cache"));
-    }
-    Ok(())
-}
-
-/// A non-empty string that can stand in a header unchanged. There is no fallback to another claim.
-fn user(claims: &Object, name: &str) -> Result<UserId, Denial> {
-    match claims.get(name) {
-        None => Err(missing(name)),
-        Some(Value::String(text)) => UserId::new(text).map_err(|fault| invalid(name, &fault.to_string())),
-        Some(_) => Err(invalid(name, "is not a string")),
-    }
-}
-
-/// A `NumericDate` in whole seconds; a fraction is cut off.
-fn numeric_date(claims: &Object, name: &str) -> Result<Option<Timestamp>, Denial> {
-    let Some(value) = claims.get(name) else { return Ok(None) };
-    let Value::Number(number) = value else { return Err(invalid(name, "is not a number")) };
-    let seconds =
-        number.as_u64().or_else(|| number.as_f64().filter(|seconds| *seconds >= 0.0).map(|seconds| seconds as u64));
-    match seconds {
-        Some(seconds) if seconds <= LAST_SECOND => Ok(Some(Timestamp::from_unix(seconds))),
-        _ => Err(invalid(name, "is no time between 1970 and 9999")),
-    }
-}
-
-/// RFC 8693 §4.2 and RFC 9068 §2.2.3: a list between spaces; some issuers write an array.
-fn scopes(claims: &Object, names: &[Box<str>]) -> Result<Box<[Box<str>]>, Denial> {
-    let mut scopes = Vec::new();
-    for name in names {
-        scopes.extend(texts(claims, name, " ")?);
-    }
-    Ok(scopes.into())
-}
-
-/// An array, or a list between commas as Better Auth's admin plugin writes it.
-fn roles(claims: &Object, name: &str) -> Result<Box<[Box<str>]>, Denial> {
-    texts(claims, name, ",").map(Box::from)
-}
-
-fn texts(claims: &Object, name: &str, separator: &str) -> Result<Vec<Box<str>>, Denial> {
-    let fault = || invalid(name, "is neither a string nor an array of strings");
-    match claims.get(name) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::String(list)) => {
-            Ok(list.split(separator).map(str::trim).filter(|text| !text.is_empty()).map(Box::from).collect())
-        }
-        Some(Value::Array(items)) => items.iter().map(|item| item.as_str().map(Box::from).ok_or_else(fault)).collect(),
-        Some(_) => Err(fault()),
-    }
-}
-
-/// A scalar as text, or an array of strings between commas. `None` for what would not arrive as it was: objects, null,
-/// control characters, outer white space, a comma within an item, over [`CLAIM_HEADER_BYTES`].
-fn header_value(claim: &Value) -> Option<HeaderValue> {
-    let text = match claim {
-        Value::String(text) => text.clone(),
-        Value::Bool(flag) => flag.to_string(),
-        Value::Number(number) => number.to_string(),
-        Value::Array(items) => {
-            let items = items
-                .iter()
-                .map(|item| item.as_str().filter(|item| !item.contains(',')))
-                .collect::<Option<Vec<_>>>()?;
-            items.join(",")
-        }
-        Value::Null | Value::Object(_) => return None,
-    };
-    let unchanged = !text.is_empty() && text.trim().len() == text.len() && !text.chars().any(char::is_control);
-    (unchanged && text.len() <= CLAIM_HEADER_BYTES).then(|| HeaderValue::from_bytes(text.as_bytes()).ok()).flatten()
+fn invalid(name: &str, why: &str) -> Denial {
+    Denial::from(Code::ClaimInvalid).because(format!("the claim {name:?} {why}"))
 }

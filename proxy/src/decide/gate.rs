@@ -22,7 +22,7 @@ use super::{
     path::RequestPath,
     policy::Found,
     scrub::Scrub,
-    token,
+    verify,
 };
 
 /// Everything that the gate decides by, but keys and time.
@@ -131,7 +131,7 @@ impl Gate {
     /// # Errors
     /// The refusal that the token deserves.
     pub fn verify(&self, token: &str, keys: &Keys, now: Timestamp) -> Result<Arc<Identity>, Denial> {
-        token::verify(&self.rules, token, keys, now).map(Arc::new)
+        verify::verify(token, &self.rules, keys, now).map(Arc::new)
     }
 
     fn preflight(&self, head: &Head<'_>, path: &RequestPath<'_>) -> Option<Decision> {

@@ -7,6 +7,9 @@ use super::{IssuerId, Timestamp};
 /// The longest user id, in bytes, that goes into a header.
 pub const USER_ID_BYTES: usize = 256;
 
+/// The longest text of another claim, in bytes, that goes into a header.
+pub(super) const CLAIM_BYTES: usize = 1024;
+
 /// A user id that can stand in a header unchanged: 1 to 256 bytes, no Unicode control character, no white space at
 /// either end. Compared byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,15 +18,15 @@ pub struct UserId {
     header: HeaderValue,
 }
 
-/// Why a string is no [`UserId`].
+/// Why a string is no [`UserId`], nor any other value that a header carries unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UserIdFault {
     /// The empty string names nobody.
     #[error("is empty")]
     Empty,
-    /// Over [`USER_ID_BYTES`].
-    #[error("is longer than 256 bytes")]
-    TooLong,
+    /// Over the longest that is carried, in bytes.
+    #[error("is longer than {0} bytes")]
+    TooLong(usize),
     /// A control character would end or hide a header.
     #[error("holds a control character")]
     Control,
@@ -38,19 +41,7 @@ impl UserId {
     /// # Errors
     /// [`UserIdFault`] when a header could not carry it unchanged.
     pub fn new(text: &str) -> Result<Self, UserIdFault> {
-        if text.is_empty() {
-            return Err(UserIdFault::Empty);
-        }
-        if text.len() > USER_ID_BYTES {
-            return Err(UserIdFault::TooLong);
-        }
-        if text.chars().any(char::is_control) {
-            return Err(UserIdFault::Control);
-        }
-        if text.trim().len() != text.len() {
-            return Err(UserIdFault::Padded);
-        }
-        let header = HeaderValue::from_bytes(text.as_bytes()).map_err(|_| UserIdFault::Control)?;
+        let header = carry(text, USER_ID_BYTES)?;
         Ok(Self { text: text.into(), header })
     }
 
@@ -63,6 +54,23 @@ impl UserId {
     pub fn header(&self) -> &HeaderValue {
         &self.header
     }
+}
+
+/// The header value that is `text`, if a header carries it unchanged.
+pub(super) fn carry(text: &str, longest: usize) -> Result<HeaderValue, UserIdFault> {
+    if text.is_empty() {
+        return Err(UserIdFault::Empty);
+    }
+    if text.len() > longest {
+        return Err(UserIdFault::TooLong(longest));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(UserIdFault::Control);
+    }
+    if text.trim().len() != text.len() {
+        return Err(UserIdFault::Padded);
+    }
+    HeaderValue::from_bytes(text.as_bytes()).map_err(|_| UserIdFault::Control)
 }
 
 /// A caller whose token was verified.

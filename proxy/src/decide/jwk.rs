@@ -1,233 +1,233 @@
-//! JSON Web Key Sets: each key read alone, and skipped alone when it is of no use (RFC 7517 §5).
+//! JSON Web Key Sets (RFC 7517): what cannot be used is left out key by key, never with the whole set.
 
-use aws_lc_rs::{
-    rsa::PublicKeyComponents,
-    signature::{self, ParsedPublicKey},
-};
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde_json::Value;
+use std::fmt;
+
+use serde_json::{Map, Value};
 
 use super::{
-    Algorithm, KeySet,
-    algorithm::Family,
-    json::{self, Object},
-    keys::{Material, VerifyingKey},
+    Algorithm, KeySet, base64url,
+    excerpt::Excerpt,
+    json,
+    key::{Key, MaterialFault, Scheme},
 };
 
-/// The deepest nesting of a key set; a real one has three levels.
-const DOCUMENT_DEPTH: usize = 16;
+/// The deepest nesting of a key set's JSON, the set itself included.
+const DEPTH: usize = 32;
 
-/// A key that was left out of its set.
+/// Parameters that only a private key has (RFC 7518 §6.2.2, §6.3.2; RFC 8037 §2).
+const PRIVATE: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "oth"];
+
+/// Why a document is no key set at all.
+#[derive(Debug, thiserror::Error)]
+pub enum JwksFault {
+    /// It is no strict JSON object; a repeated member is a fault, because RFC 7517 §4 leaves open which one counts.
+    #[error("the key set is no strict JSON object")]
+    Json(#[source] serde_json::Error),
+    /// RFC 7517 §5.1.
+    #[error("the key set has no array \"keys\"")]
+    NoKeys,
+}
+
+/// A key that was left out of a set, or that was taken in but deserves a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SkippedKey {
     /// Its place in the set, from 0.
     pub place: usize,
-    /// Its name, if it has one.
+    /// Its `kid`.
     pub kid: Option<Box<str>>,
-    /// Why it is of no use here. Never part of the key.
-    pub reason: &'static str,
+    /// What is the matter.
+    pub reason: JwkFault,
 }
 
-/// Why a document is no JSON Web Key Set.
-#[derive(Debug, thiserror::Error)]
-pub enum JwksFault {
-    /// Not strict JSON, or not an object.
-    #[error("is not a JSON object in which each member stands once")]
-    Json(#[source] serde_json::Error),
-    /// RFC 7517 §5.1.
-    #[error("has no array \"keys\"")]
-    NoKeys,
+/// What is the matter with one key of a set. Holds nothing of a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum JwkFault {
+    /// RFC 7517 §4.
+    #[error("it is no object")]
+    NotObject,
+    /// A parameter that every key of its kind has.
+    #[error("it has no {0:?}")]
+    Missing(&'static str),
+    /// A parameter of another JSON type than RFC 7517 and 7518 say.
+    #[error("its {0:?} is of the wrong type")]
+    Mistyped(&'static str),
+    /// A parameter that is not strict base64url.
+    #[error("its {0:?} is no base64url without padding")]
+    Encoding(&'static str),
+    /// A `kty` that is none of RSA, EC and OKP.
+    #[error("its kty {0} is none of RSA, EC, OKP")]
+    KindUnknown(Box<str>),
+    /// A secret that everybody can read is none.
+    #[error("it is a symmetric key, which no public set may hold")]
+    Symmetric,
+    /// RFC 7517 §4.2.
+    #[error("its use is {0}, want \"sig\" or none")]
+    Use(Box<str>),
+    /// RFC 7517 §4.3.
+    #[error("its key_ops do not hold \"verify\"")]
+    Operations,
+    /// An `alg` that is no signature algorithm known here.
+    #[error("its alg {0} is not supported")]
+    AlgorithmUnknown(Box<str>),
+    /// A curve that no algorithm known here uses.
+    #[error("its crv {0} is not supported")]
+    CurveUnknown(Box<str>),
+    /// An `alg` that takes another kind of key.
+    #[error("its alg {0} does not belong to its kty and crv")]
+    AlgorithmInconsistent(Algorithm),
+    /// An RSA key serves six algorithms and must say which.
+    #[error("it has no alg, and the issuer's algorithms name none for RSA")]
+    AlgorithmOpen,
+    /// The numbers are no usable key.
+    #[error(transparent)]
+    Material(#[from] MaterialFault),
+    /// It was taken in all the same: its tokens are as good as they ever were, which is no longer very good.
+    #[error("its private key is published with it; only the public part is used, but it must be replaced")]
+    PrivatePublished,
+}
+
+impl fmt::Display for SkippedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key {}", self.place)?;
+        if let Some(kid) = &self.kid {
+            write!(f, " (kid {})", Excerpt(kid))?;
+        }
+        write!(f, ": {}", self.reason)
+    }
 }
 
 impl KeySet {
-    /// Reads a JSON Web Key Set. An RSA key without `alg` serves the one RSA algorithm among `algorithms`.
+    /// Reads a key set. `algorithms` are the issuer's: those for RSA are what an RSA key without `alg` serves.
+    ///
+    /// Of two keys with one `kid` both may verify.
     ///
     /// # Errors
-    /// [`JwksFault`] when the document is none at all; a key that is of no use is skipped instead.
+    /// When the document is no key set. A key that cannot be used is listed instead.
     pub fn from_jwks(document: &[u8], algorithms: &[Algorithm]) -> Result<(Self, Vec<SkippedKey>), JwksFault> {
-        let document = json::object(document, DOCUMENT_DEPTH).map_err(JwksFault::Json)?;
-        let Some(Value::Array(entries)) = document.get("keys") else { return Err(JwksFault::NoKeys) };
+        let set = json::object(document, DEPTH).map_err(JwksFault::Json)?;
+        let Some(Value::Array(entries)) = set.get("keys") else { return Err(JwksFault::NoKeys) };
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for (place, entry) in entries.iter().enumerate() {
-            let kid = entry.get("kid").and_then(Value::as_str).map(Box::from);
-            match Jwk::of(entry).and_then(|jwk| jwk.verifying_key(algorithms)) {
-                Ok((algorithm, material)) => keys.push(VerifyingKey { kid, algorithm, material }),
-                Err(reason) => skipped.push(SkippedKey { place, kid, reason }),
+            let mut note = |reason| {
+                let kid = entry.get("kid").and_then(Value::as_str).map(Into::into);
+                skipped.push(SkippedKey { place, kid, reason });
+            };
+            match read(entry, algorithms) {
+                Ok(read) => {
+                    if PRIVATE.iter().any(|name| entry.get(name).is_some()) {
+                        note(JwkFault::PrivatePublished);
+                    }
+                    keys.extend(read);
+                }
+                Err(fault) => note(fault),
             }
         }
-        Ok((Self::of_public_keys(keys), skipped))
+        Ok((Self::published(keys), skipped))
     }
 }
 
-/// One entry of a set.
-struct Jwk<'a>(&'a Object);
+/// One entry of a set: one key, or for an RSA key without `alg` one for each of the issuer's RSA algorithms.
+fn read(entry: &Value, algorithms: &[Algorithm]) -> Result<Vec<Key>, JwkFault> {
+    let jwk = Jwk(entry.as_object().ok_or(JwkFault::NotObject)?);
+    let kind = jwk.required("kty")?;
+    jwk.check_purpose()?;
+    match kind {
+        "RSA" => jwk.rsa(algorithms),
+        "EC" => Ok(vec![jwk.ec()?]),
+        "OKP" => Ok(vec![jwk.octet_key_pair()?]),
+        "oct" => Err(JwkFault::Symmetric),
+        other => Err(JwkFault::KindUnknown(quoted(other))),
+    }
+}
 
-type Read<T> = Result<T, &'static str>;
+/// The members of one JSON Web Key.
+struct Jwk<'a>(&'a Map<String, Value>);
 
 impl<'a> Jwk<'a> {
-    fn of(entry: &'a Value) -> Read<Self> {
-        let members = entry.as_object().ok_or("is not an object")?;
-        if members.get("kid").is_some_and(|kid| !kid.is_string()) {
-            return Err("has a kid that is not a string");
-        }
-        match members.get("use").map(Value::as_str) {
-            None | Some(Some("sig")) => {}
-            Some(Some("enc")) => return Err("is for encryption (use)"),
-            Some(_) => return Err("is for an unknown use"),
-        }
-        match members.get("key_ops").map(Value::as_array) {
-            None => {}
-            Some(Some(operations)) if operations.iter().any(|operation| operation == "verify") => {}
-            Some(_) => return Err("is not for verifying (key_ops)"),
-        }
-        Ok(Self(members))
-    }
-
-    fn text(&self, name: &str) -> Option<&'a str> {
-        self.0.get(name).and_then(Value::as_str)
-    }
-
-    fn bytes(&self, name: &str, fault: &'static str) -> Read<Vec<u8>> {
-        self.text(name).and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).ok_or(fault)
-    }
-
-    /// The algorithm that the key itself names.
-    fn algorithm(&self) -> Read<Option<Algorithm>> {
-        match self.0.get("alg").map(Value::as_str) {
+    fn text(&self, name: &'static str) -> Result<Option<&'a str>, JwkFault> {
+        match self.0.get(name) {
             None => Ok(None),
-            Some(Some(name)) => name.parse().map(Some).map_err(|_| "has an unknown alg"),
-            Some(None) => Err("has an alg that is not a string"),
+            Some(value) => value.as_str().map(Some).ok_or(JwkFault::Mistyped(name)),
         }
     }
 
-    fn verifying_key(&self, algorithms: &[Algorithm]) -> Read<(Algorithm, Material)> {
-        match self.text("kty") {
-            Some("RSA") => self.rsa(algorithms),
-            Some("EC") => self.elliptic(),
-            Some("OKP") => self.edwards(),
-            Some("oct") => Err("is a shared secret (oct), which has no place in a key set"),
-            _ => Err("is of an unknown kind (kty)"),
+    fn required(&self, name: &'static str) -> Result<&'a str, JwkFault> {
+        self.text(name)?.ok_or(JwkFault::Missing(name))
+    }
+
+    fn bytes(&self, name: &'static str) -> Result<Vec<u8>, JwkFault> {
+        base64url::decode(self.required(name)?).map_err(|_| JwkFault::Encoding(name))
+    }
+
+    fn kid(&self) -> Result<Option<&'a str>, JwkFault> {
+        self.text("kid")
+    }
+
+    fn check_purpose(&self) -> Result<(), JwkFault> {
+        if let Some(purpose) = self.text("use")?
+            && purpose != "sig"
+        {
+            return Err(JwkFault::Use(quoted(purpose)));
+        }
+        let Some(operations) = self.0.get("key_ops") else { return Ok(()) };
+        let operations = operations.as_array().ok_or(JwkFault::Mistyped("key_ops"))?;
+        if operations.iter().any(|operation| operation == "verify") { Ok(()) } else { Err(JwkFault::Operations) }
+    }
+
+    /// What the key itself says of its algorithm.
+    fn algorithm(&self) -> Result<Option<Algorithm>, JwkFault> {
+        let Some(name) = self.text("alg")? else { return Ok(None) };
+        name.parse().map(Some).map_err(|_| JwkFault::AlgorithmUnknown(quoted(name)))
+    }
+
+    fn rsa(&self, algorithms: &[Algorithm]) -> Result<Vec<Key>, JwkFault> {
+        let named = self.algorithm()?;
+        let (modulus, exponent) = (self.bytes("n")?, self.bytes("e")?);
+        let mut keys = Vec::new();
+        for algorithm in named.as_slice().iter().chain(if named.is_none() { algorithms } else { &[] }) {
+            if let Scheme::Rsa(parameters) = Scheme::of(*algorithm) {
+                keys.push(Key::rsa(self.kid()?, *algorithm, parameters, (&modulus, &exponent))?);
+            }
+        }
+        match (keys.is_empty(), named) {
+            (false, _) => Ok(keys),
+            (true, Some(algorithm)) => Err(JwkFault::AlgorithmInconsistent(algorithm)),
+            (true, None) => Err(JwkFault::AlgorithmOpen),
         }
     }
 
-    fn rsa(&self, algorithms: &[Algorithm]) -> Read<(Algorithm, Material)> {
-        let algorithm = match self.algorithm()? {
-            Some(algorithm) => algorithm,
-            None => only_rsa(algorithms).ok_or("is an RSA key without alg; name one RSA algorithm in algorithms")?,
-        };
-        let verification = rsa_verification(algorithm).ok_or("has an alg that is not for RSA")?;
-        let n = self.bytes("n", "has no valid modulus (n)")?;
-        let e = self.bytes("e", "has no valid exponent (e)")?;
-        let (n, e) = (without_zeros(&n), without_zeros(&e));
-        if bits(n) < 2048 {
-            return Err("is an RSA key under 2048 bits");
+    fn ec(&self) -> Result<Key, JwkFault> {
+        let name = self.required("crv")?;
+        for algorithm in Algorithm::ALL {
+            if let Scheme::Ec(curve) = Scheme::of(algorithm)
+                && curve.name == name
+            {
+                self.check_algorithm(algorithm)?;
+                let (x, y) = (self.bytes("x")?, self.bytes("y")?);
+                return Ok(Key::ec(self.kid()?, algorithm, &curve, (&x, &y))?);
+            }
         }
-        if bits(e) < 2 || e.last().is_none_or(|last| last % 2 == 0) {
-            return Err("is an RSA key with an exponent under 3 or even");
-        }
-        let key = PublicKeyComponents { n, e }.to_parsed_public_key(verification);
-        let key = key.map_err(|_| "is no RSA key that can be used")?;
-        Ok((algorithm, Material::Public { key, signature_bytes: n.len() }))
+        Err(JwkFault::CurveUnknown(quoted(name)))
     }
 
-    fn elliptic(&self) -> Read<(Algorithm, Material)> {
-        let (algorithm, size, verification): (_, usize, &'static dyn signature::VerificationAlgorithm) =
-            match self.text("crv") {
-                Some("P-256") => (Algorithm::ES256, 32, &signature::ECDSA_P256_SHA256_FIXED),
-                Some("P-384") => (Algorithm::ES384, 48, &signature::ECDSA_P384_SHA384_FIXED),
-                Some("P-521") => (Algorithm::ES512, 66, &signature::ECDSA_P521_SHA512_FIXED),
-                _ => return Err("is on an unknown curve (crv)"),
-            };
-        self.agrees(algorithm)?;
-        let x = self.bytes("x", "has no valid coordinate (x)")?;
-        let y = self.bytes("y", "has no valid coordinate (y)")?;
-        if x.len() != size || y.len() != size {
-            return Err("has coordinates of the wrong length");
+    fn octet_key_pair(&self) -> Result<Key, JwkFault> {
+        let name = self.required("crv")?;
+        if name != "Ed25519" {
+            return Err(JwkFault::CurveUnknown(quoted(name)));
         }
-        let point = [&[4], x.as_slice(), y.as_slice()].concat();
-        let key = ParsedPublicKey::new(verification, point).map_err(|_| "is no point of its curve")?;
-        Ok((algorithm, Material::Public { key, signature_bytes: 2 * size }))
+        self.check_algorithm(Algorithm::EdDSA)?;
+        Ok(Key::ed25519(self.kid()?, &self.bytes("x")?)?)
     }
 
-    fn edwards(&self) -> Read<(Algorithm, Material)> {
-        if self.text("crv") != Some("Ed25519") {
-            return Err("is on an unknown curve (crv)");
-        }
-        self.agrees(Algorithm::EdDSA)?;
-        let point = self.bytes("x", "has no valid point (x)")?;
-        let point: [u8; 32] = point.try_into().map_err(|_| "has a point of the wrong length")?;
-        if is_weak_point(&point) {
-            return Err("is a small-order or non-canonical point, under which anybody can sign");
-        }
-        let key = ParsedPublicKey::new(&signature::ED25519, point).map_err(|_| "is no point of its curve")?;
-        Ok((Algorithm::EdDSA, Material::Public { key, signature_bytes: 64 }))
-    }
-
-    /// The curve says the algorithm; an `alg` beside it must say the same.
-    fn agrees(&self, algorithm: Algorithm) -> Read<()> {
+    /// That the key says nothing else than what its curve says.
+    fn check_algorithm(&self, of_curve: Algorithm) -> Result<(), JwkFault> {
         match self.algorithm()? {
-            None => Ok(()),
-            Some(named) if named == algorithm => Ok(()),
-            Some(_) => Err("has an alg that is not for its curve"),
+            Some(algorithm) if algorithm != of_curve => Err(JwkFault::AlgorithmInconsistent(algorithm)),
+            Some(_) | None => Ok(()),
         }
     }
 }
 
-fn only_rsa(algorithms: &[Algorithm]) -> Option<Algorithm> {
-    let mut named = algorithms.iter().filter(|algorithm| algorithm.family() == Family::Rsa);
-    let only = named.next().copied();
-    only.filter(|_| named.next().is_none())
-}
-
-fn rsa_verification(algorithm: Algorithm) -> Option<&'static signature::RsaParameters> {
-    match algorithm {
-        Algorithm::RS256 => Some(&signature::RSA_PKCS1_2048_8192_SHA256),
-        Algorithm::RS384 => Some(&signature::RSA_PKCS1_2048_8192_SHA384),
-        Algorithm::RS512 => Some(&signature::RSA_PKCS1_2048_8192_SHA512),
-        Algorithm::PS256 => Some(&signature::RSA_PSS_2048_8192_SHA256),
-        Algorithm::PS384 => Some(&signature::RSA_PSS_2048_8192_SHA384),
-        Algorithm::PS512 => Some(&signature::RSA_PSS_2048_8192_SHA512),
-        Algorithm::HS256
-        | Algorithm::HS384
-        | Algorithm::HS512
-        | Algorithm::ES256
-        | Algorithm::ES384
-        | Algorithm::ES512
-        | Algorithm::EdDSA => None,
-    }
-}
-
-fn without_zeros(number: &[u8]) -> &[u8] {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    number.get(zeros..).unwrap_or_default()
-}
-
-/// The length in bits of a big-endian number without leading zero bytes.
-fn bits(number: &[u8]) -> u32 {
-    let whole = u32::try_from(number.len()).unwrap_or(u32::MAX).saturating_mul(8);
-    whole.saturating_sub(number.first().map_or(0, |byte| byte.leading_zeros()))
-}
-
-/// Whether an Ed25519 point's y is one of the five of small order, or is not reduced modulo 2^255 - 19 (RFC 8032
-/// §5.1.3). Under such a key one signature fits many messages.
-fn is_weak_point(point: &[u8; 32]) -> bool {
-    const ORDER_8: [[u8; 32]; 2] = [
-        [
-            0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf,
-            0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-        ],
-        [
-            0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20,
-            0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-        ],
-    ];
-    // The last byte's top bit is the sign of x.
-    let [low, middle @ .., high] = *point;
-    let high = high & 0x7f;
-    let (zeros, ones) = (middle.iter().all(|byte| *byte == 0), middle.iter().all(|byte| *byte == 0xff));
-    let zero_or_one = low <= 1 && zeros && high == 0;
-    // From p - 1 on, which is of order two, there is nothing canonical and large.
-    let minus_one_or_more = low >= 0xec && ones && high == 0x7f;
-    let order_8 = ORDER_8.iter().any(|[first, rest @ .., last]| *first == low && *rest == middle && *last == high);
-    zero_or_one || minus_one_or_more || order_8
+fn quoted(text: &str) -> Box<str> {
+    Excerpt(text).to_string().into()
 }

@@ -1,12 +1,14 @@
 //! The decision: who calls, what may be forwarded, and with which headers.
 
 mod algorithm;
+mod base64url;
 mod bearer;
 mod claims;
 mod client;
 mod cors;
 mod decision;
 mod denial;
+mod excerpt;
 #[cfg(test)]
 mod fixture;
 mod gate;
@@ -16,15 +18,17 @@ mod identity;
 mod issuer;
 mod json;
 mod jwk;
+mod key;
 mod keys;
-
 mod path;
 mod pattern;
+mod point;
 mod policy;
 mod route;
 mod scrub;
 mod time;
 mod token;
+mod verify;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use client::Client;
@@ -36,7 +40,8 @@ pub use head::Head;
 pub use headers::{IdentityHeaders, Onward, named_by};
 pub use identity::{Identity, USER_ID_BYTES, UserId, UserIdFault};
 pub use issuer::{Issuer, IssuerId, TokenSource};
-pub use jwk::{JwksFault, SkippedKey};
+pub use jwk::{JwkFault, JwksFault, SkippedKey};
+pub use key::MaterialFault;
 pub use keys::{IssuerKeys, KeySet, Keys, Standing};
 pub use path::{PathFault, RequestPath};
 pub use pattern::{Pattern, PatternFault};

@@ -220,7 +220,7 @@ impl Reader {
                 issuer,
                 place = key.place,
                 kid = key.kid.as_deref(),
-                reason = key.reason,
+                reason = %key.reason,
                 "a key of the set is skipped"
             );
         }

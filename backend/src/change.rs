@@ -79,6 +79,19 @@ pub struct Change {
     pub completed: Option<bool>,
 }
 
+impl Change {
+    /// The task as it is after this change. A clock that was set back does not take it back in time.
+    pub(crate) fn apply(self, task: Task, now: Moment) -> Task {
+        Task {
+            title: self.title.unwrap_or(task.title),
+            description: self.description.unwrap_or(task.description),
+            completed: self.completed.unwrap_or(task.completed),
+            updated_at: now.max(task.updated_at),
+            ..task
+        }
+    }
+}
+
 impl From<Draft> for Change {
     fn from(draft: Draft) -> Self {
         Self { title: Some(draft.title), description: Some(draft.description), completed: None }

@@ -25,11 +25,6 @@ impl Precondition {
             tags.iter().any(|tag| *tag == current || tag == "*")
         })
     }
-
-    /// Whether there is anything to look at.
-    pub(crate) fn is_some(&self) -> bool {
-        self.0.is_some()
-    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Precondition {

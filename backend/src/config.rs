@@ -1,6 +1,7 @@
 //! What the operator says: flags over environment over defaults.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -22,9 +23,16 @@ pub struct Config {
     /// Where to answer /livez, /readyz and /metrics: host:port, unix:/path or off
     #[arg(long, value_name = "ADDR", env = "TASK_SERVICE_ADMIN", default_value = "off")]
     pub admin: Admin,
-    /// The SQLite file that keeps the tasks; made if there is none
-    #[arg(long, global = true, value_name = "FILE", env = "TASK_SERVICE_DATABASE", default_value = "tasks.db")]
-    pub database: PathBuf,
+    /// What keeps the tasks: an SQLite file, made if there is none, or postgres://user:password@host/name
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE-or-URL",
+        env = "TASK_SERVICE_DATABASE",
+        hide_env_values = true,
+        default_value = "tasks.db"
+    )]
+    pub database: Database,
     /// How many tasks one user may keep; no bound if not given
     #[arg(long, value_name = "COUNT", env = "TASK_SERVICE_MAX_TASKS_PER_USER")]
     pub max_tasks_per_user: Option<u32>,
@@ -78,6 +86,39 @@ impl FromStr for Admin {
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
         if text == "off" { Ok(Self::Off) } else { text.parse().map(Self::At) }
+    }
+}
+
+/// What keeps the tasks.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Database {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+    /// The URL of a PostgreSQL database. Never printed: it may hold a password.
+    Postgres(String),
+}
+
+impl FromStr for Database {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        let url = text.starts_with("postgres://") || text.starts_with("postgresql://");
+        Ok(if url { Self::Postgres(text.to_owned()) } else { Self::Sqlite(text.into()) })
+    }
+}
+
+impl fmt::Display for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sqlite(path) => write!(formatter, "{}", path.display()),
+            Self::Postgres(_) => formatter.write_str("PostgreSQL"),
+        }
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
     }
 }
 

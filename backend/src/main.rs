@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Parser;
-use task_service::config::{Admin, Command, Config};
+use task_service::config::{Admin, Command, Config, Database};
 use task_service::listen::Listener;
 use task_service::metrics::Metrics;
-use task_service::store::{Sqlite, Store};
+use task_service::store::{Postgres, Sqlite, Store};
 use task_service::{admin, log, router, serve};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -35,18 +35,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> anyhow::Result<()> {
-    match &config.command {
-        None => serve(config),
-        Some(Command::Backup { file }) => Ok(Sqlite::backup(&config.database, file)?),
-        Some(Command::Check) => Ok(Sqlite::check(&config.database)?),
+#[tokio::main]
+async fn run(config: &Config) -> anyhow::Result<()> {
+    match (&config.command, &config.database) {
+        (None, _) => serve(config).await,
+        (Some(Command::Backup { file }), Database::Sqlite(path)) => Ok(Sqlite::backup(path, file)?),
+        (Some(Command::Backup { .. }), Database::Postgres(_)) => bail!("a PostgreSQL database is copied by pg_dump"),
+        (Some(Command::Check), Database::Sqlite(path)) => Ok(Sqlite::check(path)?),
+        (Some(Command::Check), Database::Postgres(url)) => {
+            let (tasks, users) = Postgres::open(url, config.quota()).await?.check().await?;
+            tracing::info!(tasks, users, "sound");
+            Ok(())
+        }
     }
 }
 
-#[tokio::main]
 async fn serve(config: &Config) -> anyhow::Result<()> {
     let signals = Signals::listen().context("cannot listen for signals")?;
-    let store = Store::from(Sqlite::open(&config.database, config.quota())?);
+    let store = match &config.database {
+        Database::Sqlite(path) => Store::from(Sqlite::open(path, config.quota())?),
+        Database::Postgres(url) => Store::from(Postgres::open(url, config.quota()).await?),
+    };
     let metrics = Metrics::default();
     let listener = Listener::bind(&config.listen).await?;
     let (stop, stopped) = watch::channel(());
@@ -59,7 +68,7 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
             Some(tokio::spawn(serve::run(listener, router, until(stopped.clone()))))
         }
     };
-    tracing::info!(address = listener.address(), database = %config.database.display(), "listening");
+    tracing::info!(address = listener.address(), database = %config.database, "listening");
     let api = tokio::spawn(serve::run(listener, router(store, metrics), until(stopped)));
     signals.stop().await;
     drop(stop);

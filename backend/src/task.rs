@@ -30,6 +30,14 @@ pub struct Task {
     pub updated_at: Moment,
 }
 
+impl Task {
+    /// How much of a quota this takes: the bytes of title and description.
+    pub(crate) fn bytes(&self) -> i64 {
+        let bytes = self.title.len() + self.description.as_ref().map_or(0, String::len);
+        i64::try_from(bytes).unwrap_or(i64::MAX)
+    }
+}
+
 /// The number of a task: positive, and with one spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct TaskId(pub i64);

@@ -1,10 +1,12 @@
 //! Where tasks are kept. Every operation names the caller, and touches nobody else's tasks.
 
+mod postgres;
 mod sqlite;
 
 use std::error::Error;
 use std::sync::Arc;
 
+pub use postgres::{Postgres, PostgresError};
 pub use sqlite::{OpenError, Sqlite};
 
 use crate::caller::Caller;
@@ -14,9 +16,14 @@ use crate::idempotency::IdempotencyKey;
 use crate::query::ListQuery;
 use crate::task::{Moment, Task, TaskId};
 
-/// A store; clones share it.
+/// A store; clones share it. Both kinds behave the same.
 #[derive(Clone)]
-pub struct Store(Arc<Sqlite>);
+pub enum Store {
+    /// One file, beside the service.
+    Sqlite(Arc<Sqlite>),
+    /// A server that several instances of the service share.
+    Postgres(Arc<Postgres>),
+}
 
 /// One page of a list.
 #[derive(Clone, Debug)]
@@ -73,7 +80,13 @@ pub enum Refusal {
 
 impl From<Sqlite> for Store {
     fn from(store: Sqlite) -> Self {
-        Self(Arc::new(store))
+        Self::Sqlite(Arc::new(store))
+    }
+}
+
+impl From<Postgres> for Store {
+    fn from(store: Postgres) -> Self {
+        Self::Postgres(Arc::new(store))
     }
 }
 
@@ -83,7 +96,10 @@ impl Store {
     /// # Errors
     /// The store cannot.
     pub async fn ready(&self) -> Result<(), StoreError> {
-        self.0.ready().await
+        match self {
+            Self::Sqlite(store) => store.ready().await,
+            Self::Postgres(store) => store.ready().await,
+        }
     }
 
     /// Adds a task. A create that was done before under the same key answers the task it made then.
@@ -97,7 +113,10 @@ impl Store {
         key: IdempotencyKey,
         now: Moment,
     ) -> Result<Task, StoreError> {
-        self.0.create(caller, draft, key, now).await
+        match self {
+            Self::Sqlite(store) => store.create(caller, draft, key, now).await,
+            Self::Postgres(store) => store.create(caller, draft, key, now).await,
+        }
     }
 
     /// One page of the caller's tasks.
@@ -105,7 +124,10 @@ impl Store {
     /// # Errors
     /// The store cannot.
     pub async fn list(&self, caller: Caller, query: ListQuery) -> Result<Page, StoreError> {
-        self.0.list(caller, query).await
+        match self {
+            Self::Sqlite(store) => store.list(caller, query).await,
+            Self::Postgres(store) => store.list(caller, query).await,
+        }
     }
 
     /// The caller's task of that id.
@@ -113,7 +135,10 @@ impl Store {
     /// # Errors
     /// [`Refusal::NoTask`], or the store cannot.
     pub async fn find(&self, caller: Caller, id: TaskId) -> Result<Task, StoreError> {
-        self.0.find(caller, id).await
+        match self {
+            Self::Sqlite(store) => store.find(caller, id).await,
+            Self::Postgres(store) => store.find(caller, id).await,
+        }
     }
 
     /// Changes the caller's task of that id and answers how it is now.
@@ -128,7 +153,10 @@ impl Store {
         precondition: Precondition,
         now: Moment,
     ) -> Result<Task, StoreError> {
-        self.0.change(caller, id, change, precondition, now).await
+        match self {
+            Self::Sqlite(store) => store.change(caller, id, change, precondition, now).await,
+            Self::Postgres(store) => store.change(caller, id, change, precondition, now).await,
+        }
     }
 
     /// Deletes the caller's task of that id.
@@ -136,6 +164,9 @@ impl Store {
     /// # Errors
     /// [`Refusal::NoTask`], [`Refusal::Changed`], or the store cannot.
     pub async fn delete(&self, caller: Caller, id: TaskId, precondition: Precondition) -> Result<(), StoreError> {
-        self.0.delete(caller, id, precondition).await
+        match self {
+            Self::Sqlite(store) => store.delete(caller, id, precondition).await,
+            Self::Postgres(store) => store.delete(caller, id, precondition).await,
+        }
     }
 }

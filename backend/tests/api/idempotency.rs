@@ -4,6 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
+use crate::execute;
 use crate::kit::{Place, Response, Service};
 
 const TASKS: &str = "/api/alice/tasks";
@@ -55,10 +56,9 @@ fn a_key_is_forgotten_after_a_day() {
     let service = place.start();
     let body = r#"{"title":"milk"}"#;
     post(&service, "k", body);
-    let database = rusqlite::Connection::open(place.database()).unwrap();
-    database.execute("UPDATE idempotency SET made_at = made_at - 86390", ()).unwrap();
+    execute(&place.database(), "UPDATE idempotency SET made_at = made_at - 86390");
     assert_eq!(post(&service, "k", body).json()["id"], 1);
-    database.execute("UPDATE idempotency SET made_at = made_at - 10", ()).unwrap();
+    execute(&place.database(), "UPDATE idempotency SET made_at = made_at - 10");
     assert_eq!(post(&service, "k", body).json()["id"], 2);
 }
 

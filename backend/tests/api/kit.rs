@@ -3,7 +3,6 @@
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, channel};
@@ -15,18 +14,22 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A folder with one database file, which outlives the services started on it.
+/// A folder and a database, which outlive the services started on them.
 pub(crate) struct Place {
     pub(crate) folder: TempDir,
+    database: String,
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        let database = crate::database(folder.path());
+        Self { folder, database }
     }
 
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder.path().join("tasks.db")
+    /// The file or the URL.
+    pub(crate) fn database(&self) -> String {
+        self.database.clone()
     }
 
     pub(crate) fn command(&self, listen: &str) -> Command {

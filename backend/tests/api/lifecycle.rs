@@ -6,6 +6,7 @@ use std::thread;
 
 use serde_json::json;
 
+use crate::check;
 use crate::kit::{Place, Wire};
 
 #[test]
@@ -66,7 +67,5 @@ fn kill_9_loses_no_acknowledged_write() {
     let lost: Vec<_> = acknowledged.iter().filter(|title| !titles.contains(title.as_str())).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
     assert!(service.stop().success());
-    let database = rusqlite::Connection::open(place.database()).unwrap();
-    let check: String = database.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
-    assert_eq!(check, "ok");
+    check(&place.database());
 }

@@ -1,4 +1,4 @@
-//! The task service from outside: the real binary, real sockets, real files.
+//! The task service on SQLite from outside: the real binary, real sockets, real files.
 
 #![allow(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 
@@ -14,3 +14,22 @@ mod quotas;
 mod startup;
 mod storage;
 mod tasks;
+
+use std::path::Path;
+
+/// A new database for the service started in that folder.
+fn database(folder: &Path) -> String {
+    folder.join("tasks.db").to_str().unwrap().to_owned()
+}
+
+/// Runs a statement behind the service's back.
+fn execute(database: &str, sql: &str) {
+    rusqlite::Connection::open(database).unwrap().execute_batch(sql).unwrap();
+}
+
+/// Whether the database is sound.
+fn check(database: &str) {
+    let database = rusqlite::Connection::open(database).unwrap();
+    let found: String = database.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
+    assert_eq!(found, "ok");
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
+use crate::execute;
 use crate::kit::{Place, Service, fail};
 
 #[test]
@@ -12,10 +13,10 @@ fn a_file_that_cannot_be_used_is_refused_and_stays_as_it_was() {
     let cases: [(&str, Spoil); 7] = [
         ("is not an SQLite database", |place| fs::write(place.database(), "dear diary\n".repeat(500)).unwrap()),
         ("is not an SQLite database", |place| fs::write(place.database(), "x").unwrap()),
-        ("of another program", |place| execute(place, "CREATE TABLE diary (entry TEXT)")),
+        ("of another program", |place| execute(&place.database(), "CREATE TABLE diary (entry TEXT)")),
         ("run the newer task-service", |place| {
             place.start().stop();
-            execute(place, "PRAGMA user_version = 1000");
+            execute(&place.database(), "PRAGMA user_version = 1000");
         }),
         ("is damaged", |place| spoil(place, |bytes| bytes.truncate(bytes.len() / 2))),
         ("is damaged", |place| spoil(place, |bytes| bytes[4096..].fill(0xff))),
@@ -35,10 +36,6 @@ fn a_file_that_cannot_be_used_is_refused_and_stays_as_it_was() {
         assert!(log.contains(sentence), "{sentence}: {log}");
         assert!(fs::read(place.database()).unwrap() == before, "{sentence}: the file was touched");
     }
-}
-
-fn execute(place: &Place, sql: &str) {
-    rusqlite::Connection::open(place.database()).unwrap().execute_batch(sql).unwrap();
 }
 
 /// Makes a database of some pages and lets `damage` loose on its bytes.

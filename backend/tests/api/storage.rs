@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::Command;
 use std::thread;
 
+use crate::check;
 use crate::kit::{Place, Service};
 
 const TASKS: &str = "/api/alice/tasks";
@@ -95,7 +96,5 @@ fn two_instances_on_one_file_do_not_harm_it() {
     for service in services {
         assert!(service.stop().success());
     }
-    let database = rusqlite::Connection::open(place.database()).unwrap();
-    let check: String = database.query_row("PRAGMA integrity_check", (), |row| row.get(0)).unwrap();
-    assert_eq!(check, "ok");
+    check(&place.database());
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::execute;
 use crate::kit::Place;
 
 #[test]
@@ -101,11 +102,10 @@ fn changes_move_updated_at_and_nothing_else_does() {
     let place = Place::new();
     let service = place.start();
     let path = format!("/api/alice/tasks/{}", service.create("old")["id"]);
-    let database = rusqlite::Connection::open(place.database()).unwrap();
     for (method, path, body) in
         [("PUT", path.clone(), r#"{"title":"new"}"#), ("PATCH", format!("{path}/complete"), r#"{"completed":true}"#)]
     {
-        database.execute("UPDATE task SET created_at = 7, updated_at = 7", ()).unwrap();
+        execute(&place.database(), "UPDATE task SET created_at = 7, updated_at = 7");
         let task = service.send(method, &path, Some(body)).json();
         assert_eq!(task["created_at"], "1970-01-01T00:00:07Z");
         assert!(task["updated_at"].as_str() > Some("2026"), "{method}: {task}");

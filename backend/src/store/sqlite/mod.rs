@@ -64,7 +64,7 @@ impl Sqlite {
     ) -> Result<Task, StoreError> {
         let quota = self.quota;
         self.writer
-            .write(move |connection| statements::change(connection, &caller, id, &change, &precondition, quota, now))
+            .write(move |connection| statements::change(connection, &caller, id, change, &precondition, quota, now))
             .await
     }
 

@@ -140,41 +140,31 @@ pub(super) fn change(
     connection: &Connection,
     caller: &Caller,
     id: TaskId,
-    change: &Change,
+    change: Change,
     precondition: &Precondition,
     quota: Quota,
     now: Moment,
 ) -> Result<Task, StoreError> {
-    expect(connection, caller, id, precondition)?;
-    let task = within(quota, connection, caller, || update(connection, caller, id, change, now))?;
-    task.ok_or_else(|| Refusal::NoTask.into())
+    let task = change.apply(admitted(connection, caller, id, precondition)?, now);
+    within(quota, connection, caller, || update(connection, caller, &task))?;
+    Ok(task)
 }
 
-fn update(connection: &Connection, caller: &Caller, id: TaskId, change: &Change, now: Moment) -> Result<Option<Task>> {
+fn update(connection: &Connection, caller: &Caller, task: &Task) -> Result<()> {
     connection
         .prepare_cached(
-            // A clock that was set back does not take a task back in time.
-            "UPDATE task SET
-                title = coalesce(:title, title),
-                description = iif(:describes, :description, description),
-                completed = coalesce(:completed, completed),
-                updated_at = max(:now, updated_at)
-             WHERE owner = :owner AND id = :id
-             RETURNING id, title, description, completed, created_at, updated_at",
+            "UPDATE task SET title = :title, description = :description, completed = :completed, updated_at = :now
+             WHERE owner = :owner AND id = :id",
         )?
-        .query_row(
-            named_params! {
-                ":owner": caller.as_str(),
-                ":id": id.0,
-                ":title": change.title,
-                ":describes": change.description.is_some(),
-                ":description": change.description.as_ref().and_then(Option::as_ref),
-                ":completed": change.completed,
-                ":now": now.0,
-            },
-            task,
-        )
-        .optional()
+        .execute(named_params! {
+            ":owner": caller.as_str(),
+            ":id": task.id.0,
+            ":title": task.title,
+            ":description": task.description,
+            ":completed": task.completed,
+            ":now": task.updated_at.0,
+        })
+        .map(drop)
 }
 
 pub(super) fn delete(
@@ -183,17 +173,20 @@ pub(super) fn delete(
     id: TaskId,
     precondition: &Precondition,
 ) -> Result<(), StoreError> {
-    expect(connection, caller, id, precondition)?;
-    let deleted =
-        connection.prepare_cached("DELETE FROM task WHERE owner = ?1 AND id = ?2")?.execute((caller.as_str(), id.0))?;
-    if deleted == 0 { Err(Refusal::NoTask.into()) } else { Ok(()) }
+    admitted(connection, caller, id, precondition)?;
+    connection.prepare_cached("DELETE FROM task WHERE owner = ?1 AND id = ?2")?.execute((caller.as_str(), id.0))?;
+    Ok(())
 }
 
-fn expect(connection: &Connection, caller: &Caller, id: TaskId, precondition: &Precondition) -> Result<(), StoreError> {
-    if precondition.is_some() && !precondition.admits(&find(connection, caller, id)?) {
-        return Err(Refusal::Changed.into());
-    }
-    Ok(())
+/// The caller's task, if the precondition admits it. The writer's transaction keeps it as it is.
+fn admitted(
+    connection: &Connection,
+    caller: &Caller,
+    id: TaskId,
+    precondition: &Precondition,
+) -> Result<Task, StoreError> {
+    let task = find(connection, caller, id)?;
+    if precondition.admits(&task) { Ok(task) } else { Err(Refusal::Changed.into()) }
 }
 
 /// Writes, and refuses if that takes the caller over the quota; the writer undoes what was refused.

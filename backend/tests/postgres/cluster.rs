@@ -1,0 +1,103 @@
+//! One PostgreSQL server for all tests of this process, in a folder of its own, gone when the process is.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+static SERVER: OnceLock<PathBuf> = OnceLock::new();
+
+/// What the folders of the servers are called, before the number of the process.
+const FOLDER: &str = "task-service-postgres-";
+
+const MISSING: &str = "PostgreSQL is missing: apt-get install postgresql (its programs are looked for in \
+                       /usr/lib/postgresql/*/bin and in the folder that POSTGRES_BIN names)";
+
+/// Makes a database, or finds it; its URL.
+pub(crate) fn database(name: &str) -> String {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let server = SERVER.get_or_init(start);
+    let url = |database: &str| format!("postgres://postgres@/{database}?host={}", server.display());
+    let there = psql(&url("postgres"), &format!("SELECT 1 FROM pg_database WHERE datname = '{name}'"));
+    if there.is_empty() {
+        psql(&url("postgres"), &format!("CREATE DATABASE \"{name}\""));
+    }
+    url(&name)
+}
+
+/// Runs a statement; its answer as text.
+pub(crate) fn psql(url: &str, sql: &str) -> String {
+    let output =
+        Command::new(program("psql")).args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, url]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn program(name: &str) -> PathBuf {
+    let named = std::env::var_os("POSTGRES_BIN").map(PathBuf::from);
+    let debian =
+        fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten().map(|version| version.path().join("bin"));
+    named.into_iter().chain(debian).map(|folder| folder.join(name)).find(|path| path.exists()).expect(MISSING)
+}
+
+/// Starts a server on a unix socket alone; the folder of the socket.
+fn start() -> PathBuf {
+    sweep();
+    let folder = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
+    fs::create_dir(&folder).unwrap();
+    let data = folder.join("data");
+    if is_root() {
+        assert!(Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success());
+    }
+    let made = unprivileged("initdb")
+        .args(["--auth=trust", "--encoding=UTF8", "--no-sync", "-U", "postgres", "-D"])
+        .arg(&data)
+        .output();
+    let made = made.unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut server = unprivileged("postgres");
+    server.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-c", "listen_addresses=", "-c", "max_connections=500"]);
+    // The processes that die here are those of the service; the server's own disk is not what is tested.
+    server.args(["-c", "fsync=off"]).stdout(Stdio::null()).stderr(Stdio::null());
+    // The server ends with the thread that starts it, so that is one that lives as long as the process.
+    thread::spawn(move || server.status());
+    wait(&folder);
+    folder
+}
+
+/// Removes the folders of processes that have ended: nobody was left to do it then.
+fn sweep() {
+    for entry in fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(FOLDER));
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn wait(folder: &Path) {
+    let started = Instant::now();
+    let ready = || Command::new(program("pg_isready")).arg("-qh").arg(folder).status().unwrap().success();
+    while !ready() {
+        assert!(started.elapsed() < Duration::from_secs(30), "PostgreSQL does not start");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+}
+
+/// PostgreSQL refuses to run as root; whatever it is run by, it gets a signal when this process ends.
+fn unprivileged(name: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "QUIT"]);
+    if is_root() {
+        command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]);
+    }
+    command.arg(program(name)).current_dir("/");
+    command
+}

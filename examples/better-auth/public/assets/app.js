@@ -19,6 +19,15 @@ function showEntry() {
   element("entry").hidden = false;
 }
 
+/** Leaves nothing of this person for the next one. A session that only ran out keeps its draft, to go on with. */
+function forget() {
+  tasks = undefined;
+  element("who").textContent = "";
+  element("list").replaceChildren();
+  element("create").reset();
+  element("edit").reset();
+}
+
 async function showHome(user) {
   const { apiOrigin } = await (await fetch("/config.json")).json();
   tasks = new Tasks(apiOrigin, user.id, freshToken);
@@ -101,8 +110,9 @@ async function attempt(action, undo = () => {}) {
 function tell(fault) {
   const unreachable = "The server cannot be reached. Try again in a moment.";
   const words = fault instanceof TypeError ? unreachable : fault.message;
+  // Where fields are named, the sentence above them only says how many there are.
   const particulars = (fault.errors ?? []).map(({ field, message }) => `${field}: ${message}`);
-  element("alert").textContent = [words, ...particulars].join("\n");
+  element("alert").textContent = particulars.join("\n") || words;
   element("alert").togglePopover(true);
 }
 
@@ -144,6 +154,7 @@ onSubmit("edit", async (form) => {
 element("sign-out").onclick = () =>
   attempt(async () => {
     await signOut();
+    forget();
     showEntry();
   });
 

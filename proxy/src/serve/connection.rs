@@ -56,7 +56,6 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, client: Clie
         .header_read_timeout(None)
         // Larger than what is accepted, so that the refusal is ours and says why.
         .max_buf_size(limits.head_bytes.saturating_mul(2).max(8192))
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(transport), service)
         .with_upgrades();
     let mut draining = false;

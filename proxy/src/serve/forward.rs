@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::body::{Body as _, Incoming};
 
 use super::{
@@ -132,6 +132,8 @@ impl Forward<'_> {
         let body_idle = self.state.config.timeouts.body_idle;
         self.link.watch.set(Phase::Body, body_idle);
         strip_hop_by_hop(response.headers_mut());
+        // The upstream's version says nothing about this connection (RFC 9110 §2.5).
+        *response.version_mut() = Version::HTTP_11;
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             let tunnel = upgrade.ok_or_else(|| {
                 Denial::from(Code::UpstreamBroken)

@@ -14,8 +14,9 @@ use tokio::time::{sleep, timeout};
 
 use crate::listen::{Connection, Listener};
 
-/// How long a request head may take.
-const HEAD_TIME: Duration = Duration::from_secs(30);
+/// How long a request head may take, and a connection stay idle: longer than a proxy keeps one, so that it is the proxy
+/// that closes it, and no request meets a connection that is just going.
+const HEAD_TIME: Duration = Duration::from_secs(120);
 
 /// How long requests in flight may take once the service is to stop.
 const DRAIN_TIME: Duration = Duration::from_secs(30);

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Measures the task service beside a FastAPI application on the same machine, in turns, and writes a table and a plot.
 
-    make bench-tasks        or: bench/tasks/run.py [--seconds 10] [--rounds 3]
+    cargo build --release -p task-service && bench/tasks/run.py [--seconds 10] [--rounds 3]
 
-Needs wrk (apt install wrk) and the packages of requirements.txt. Both servers run one process on all cores, on SQLite with
+Needs wrk (apt-get install wrk) and the packages of requirements.txt. Both servers run one process on all cores, on SQLite with
 write-ahead logging and synchronous=FULL, on the same disk; the peer checks a token for every request, as it would have to,
 and the task service is asked as the proxy asks it. Every figure is of one round; the table tells the median of the rounds.
 """
@@ -20,6 +20,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -39,14 +40,14 @@ def free_port():
 class Server:
     """A server on a database of its own, with 20 tasks of the user who lists."""
 
-    def __init__(self, name, folder):
+    def __init__(self, name, folder, binary):
         import jwt
 
         self.name, self.port = name, free_port()
         token = jwt.encode({"sub": "reader", "exp": time.time() + 3600}, SECRET, "HS256")
         writer = jwt.encode({"sub": "writer", "exp": time.time() + 3600}, SECRET, "HS256")
         if name == "task-service":
-            command = [ROOT / "target/release/task-service", "--listen", f"127.0.0.1:{self.port}"]
+            command = [binary, "--listen", f"127.0.0.1:{self.port}"]
             command += ["--database", folder / "tasks.db"]
             self.headers = {user: {"X-User-Id": user} for user in ("reader", "writer")}
         else:
@@ -55,12 +56,14 @@ class Server:
             self.headers = {"reader": {"Authorization": f"Bearer {token}"}, "writer": {"Authorization": f"Bearer {writer}"}}
         environment = os.environ | {"PEER_SECRET": SECRET, "PEER_DATABASE": str(folder / "peer.db")}
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+
+    def prepare(self):
         self.wait()
         for number in range(LIST_TASKS):
             self.create("reader", f"task number {number}")
 
     def wait(self):
-        for _ in range(200):
+        for _ in range(1200):
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
@@ -99,23 +102,26 @@ class Server:
         self.process.wait()
 
 
-def measure(seconds, rounds):
+def measure(binary, seconds, rounds):
     figures = {}
-    with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder:
-        servers = [Server(name, Path(folder)) for name in ("task-service", "FastAPI")]
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder, ExitStack() as stack:
+        servers = []
+        for name in ("task-service", "FastAPI"):
+            servers.append(Server(name, Path(folder), binary))
+            stack.callback(servers[-1].stop)
+        for server in servers:
+            server.prepare()
         for load in LOADS:
             for _ in range(rounds):
                 for server in servers:
                     figures.setdefault((server.name, load), []).append(server.load(load, seconds))
         memory = {server.name: server.peak_memory() for server in servers}
-        for server in servers:
-            server.stop()
     medians = {key: tuple(map(statistics.median, zip(*values, strict=True))) for key, values in figures.items()}
     return medians, memory
 
 
-def table(figures, memory):
-    lines = ["| | task-service | FastAPI | ratio |", "| --- | ---: | ---: | ---: |"]
+def table(figures, memory, conditions):
+    lines = [conditions, "", "| | task-service | FastAPI | ratio |", "| --- | ---: | ---: | ---: |"]
     for load, title in LOADS.items():
         (ours, our_p99), (theirs, their_p99) = figures["task-service", load], figures["FastAPI", load]
         lines.append(f"| {title} a second | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f} × |")
@@ -145,13 +151,18 @@ def plot(figures):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--binary", type=Path, default=ROOT / "target/release/task-service")
     parser.add_argument("--seconds", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    figures, memory = measure(options.seconds, options.rounds)
-    (HERE / "results.md").write_text(table(figures, memory))
+    conditions = (
+        f"{os.cpu_count()} cores, load average before the run {os.getloadavg()[0]:.1f}; {CONNECTIONS} connections; "
+        f"medians of {options.rounds} rounds of {options.seconds} s, in turns."
+    )
+    figures, memory = measure(options.binary, options.seconds, options.rounds)
+    (HERE / "results.md").write_text(table(figures, memory, conditions))
     (HERE / "results.svg").write_text(plot(figures))
-    print(table(figures, memory))
+    print(table(figures, memory, conditions))
 
 
 if __name__ == "__main__":

@@ -64,7 +64,13 @@ fn the_user_in_the_path_is_not_looked_at() {
     let service = place.start();
     let task = service.create("mine");
     for user in ["bob", "%FF", "%2F", "é"] {
-        assert_eq!(service.send("GET", &format!("/api/{user}/tasks"), None).json(), json!([task]), "{user}");
+        let tasks = format!("/api/{user}/tasks");
+        assert_eq!(service.send("GET", &tasks, None).json(), json!([task]), "{user}");
+        let another = service.send("POST", &tasks, Some(r#"{"title":"another"}"#));
+        assert_eq!(another.status, 201, "{user}");
+        let path = another.header("location").unwrap();
+        assert!(path.starts_with(&tasks), "{path}");
+        assert_eq!(service.send("DELETE", path, None).status, 204, "{user}");
     }
 }
 

@@ -14,14 +14,14 @@ use super::{
 ///
 /// The most specific pattern decides, from left to right: a literal before a capture before `**`. Routes of one pattern
 /// share it by method.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     routes: Box<[Route]>,
     root: Node,
 }
 
 /// What stands after a number of segments.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Node {
     literals: HashMap<Box<str>, Node>,
     capture: Option<Box<Node>>,

@@ -1,0 +1,53 @@
+//! Places to listen on.
+
+use std::{
+    fmt,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+};
+
+use super::{Fault, loader::Loader, text::Text};
+
+/// A place to listen on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// An IP address and port.
+    Tcp(SocketAddr),
+    /// A unix-domain socket.
+    Unix(PathBuf),
+}
+
+/// The longest path that a unix-domain socket can have, in bytes (`sun_path` in unix(7), less its final NUL).
+const UNIX_PATH_BYTES: usize = 107;
+
+const WANTED: &str = "IP:PORT, localhost:PORT or unix:/PATH";
+
+impl Address {
+    pub(super) fn read(text: &Text, loader: &Loader<'_>) -> Result<Self, Fault> {
+        if let Some(path) = unix_path(text, loader)? {
+            return Ok(Self::Unix(path));
+        }
+        let local = text.value.strip_prefix("localhost:").and_then(|port| port.parse().ok());
+        let local = local.map(|port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        local.map_or_else(|| text.parse(WANTED), Ok).map(Self::Tcp)
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The path of `unix:/path`; nothing if the text is of another kind.
+pub(super) fn unix_path(text: &Text, loader: &Loader<'_>) -> Result<Option<PathBuf>, Fault> {
+    let Some(path) = text.value.strip_prefix("unix:") else { return Ok(None) };
+    let path = loader.path(&Text { value: path.to_owned(), ..text.clone() }).map_err(|_| text.fault("unix:/PATH"))?;
+    if path.as_os_str().len() > UNIX_PATH_BYTES {
+        return Err(text.fault(format!("unix: and a path of at most {UNIX_PATH_BYTES} bytes")));
+    }
+    Ok(Some(path))
+}

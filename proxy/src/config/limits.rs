@@ -1,0 +1,78 @@
+//! Caps and deadlines.
+
+use std::time::Duration;
+
+use super::{defaults, section::Section};
+
+/// Caps on what a client may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Request line and headers together, in bytes.
+    pub head_bytes: usize,
+    /// The path and query, in bytes.
+    pub path_bytes: usize,
+    /// A token, in bytes.
+    pub token_bytes: usize,
+    /// A request body, in bytes; 0 for unlimited.
+    pub body_bytes: u64,
+    /// Client connections at once.
+    pub connections: usize,
+    /// Nesting of a token's JSON.
+    pub json_depth: usize,
+}
+
+/// How long the proxy waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a whole request head.
+    pub request_head: Duration,
+    /// Between two pieces of a body, in either direction.
+    pub body_idle: Duration,
+    /// For the next request on a kept connection.
+    pub keep_alive: Duration,
+    /// For a connection to an upstream.
+    pub connect: Duration,
+    /// For an upstream's response head.
+    pub response_head: Duration,
+    /// For exchanges in flight at shutdown.
+    pub drain: Duration,
+}
+
+const MEBIBYTE: u64 = 1 << 20;
+
+impl Limits {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = defaults::LIMITS;
+        let mut size = |name, range, default| {
+            section.integer(name, range).and_then(|size| usize::try_from(size).ok()).unwrap_or(default)
+        };
+        Self {
+            head_bytes: size("head", 1024..=MEBIBYTE, default.head_bytes),
+            path_bytes: size("path", 64..=65_534, default.path_bytes),
+            token_bytes: size("token", 256..=MEBIBYTE, default.token_bytes),
+            connections: size("connections", 1..=1_000_000, default.connections),
+            json_depth: size("json_depth", 2..=120, default.json_depth),
+            body_bytes: body_bytes(section, "body").unwrap_or(default.body_bytes),
+        }
+    }
+}
+
+/// The size of a body, 0 for unlimited.
+pub(super) fn body_bytes(section: &mut Section<'_>, name: &'static str) -> Option<u64> {
+    section.integer(name, 0..=i64::MAX.unsigned_abs())
+}
+
+impl Timeouts {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let default = defaults::TIMEOUTS;
+        let mut seconds = |name, range, default| section.seconds(name, range).unwrap_or(default);
+        Self {
+            request_head: seconds("request_head", 0.1..=3600.0, default.request_head),
+            body_idle: seconds("body_idle", 0.1..=86_400.0, default.body_idle),
+            keep_alive: seconds("keep_alive", 0.1..=86_400.0, default.keep_alive),
+            connect: seconds("connect", 0.1..=300.0, default.connect),
+            response_head: seconds("response_head", 0.1..=86_400.0, default.response_head),
+            drain: seconds("drain", 0.0..=86_400.0, default.drain),
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! From flags, environment and file to one configuration, or to every fault.
+
+use std::path::Path;
+
+use toml::de::DeTable;
+
+use super::{
+    Config, Environment, Fault, Limits, Log, Place, ReadFile, Server, Settings, Timeouts, Warning,
+    given::{CONFIG, GivenSettings},
+    identity, issuers,
+    loader::{Loader, Origin},
+    named::Named,
+    routes, secret,
+    section::Section,
+    text::Text,
+    upstreams,
+};
+
+impl Config {
+    /// Reads the configuration: flags over environment over file over default.
+    ///
+    /// # Errors
+    /// Every fault, in the order of their places. Where the file is no TOML, its faults as such.
+    pub fn load(
+        settings: &Settings,
+        environment: &Environment,
+        read: ReadFile<'_>,
+    ) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        let Some(file) = config_file(settings, environment).map_err(|fault| vec![fault])? else {
+            return assemble(settings, Loader::new(environment, read, None), None);
+        };
+        let path = Path::new(&file.value);
+        let content = Loader::new(environment, read, None)
+            .content(&file, "a configuration file")
+            .and_then(|(_, content)| {
+                let found = || file.fault_finding(format!("{:?}, which is not UTF-8", file.value), "a TOML file");
+                String::from_utf8(content).map_err(|_| found())
+            })
+            .map_err(|fault| vec![fault])?;
+        let origin = Origin::new(path, &content);
+        let (table, errors) = DeTable::parse_recoverable(&content);
+        if !errors.is_empty() {
+            let mut faults: Vec<Fault> = errors.iter().map(|error| syntax(error, &origin)).collect();
+            faults.sort();
+            faults.dedup();
+            return Err(faults);
+        }
+        assemble(settings, Loader::new(environment, read, Some(&origin)), Some(table.get_ref()))
+    }
+}
+
+fn config_file(settings: &Settings, environment: &Environment) -> Result<Option<Text>, Fault> {
+    let text = |value: String, place| Text { value, key: "config".to_owned(), place };
+    if let Some(path) = &settings.config {
+        return Ok(Some(text(path.clone(), Place::Flag(CONFIG.flag))));
+    }
+    let place = Place::Variable(CONFIG.variable.into());
+    match secret::variable(environment, CONFIG.variable) {
+        Ok(path) => Ok(path.map(|path| text(path, place))),
+        Err(()) => Err(text(String::new(), place).fault_finding("bytes that are not UTF-8", "a path")),
+    }
+}
+
+/// Tells where the text stops being TOML, and nothing of the text: a secret may stand there.
+fn syntax(error: &toml::de::Error, origin: &Origin) -> Fault {
+    let place = origin.place(&error.span().unwrap_or_default());
+    Fault::new(place, "", format!("no TOML ({})", error.message()), "TOML 1.1")
+}
+
+fn assemble(
+    settings: &Settings,
+    loader: Loader<'_>,
+    table: Option<&DeTable<'_>>,
+) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
+    let given = GivenSettings::read(settings, &loader);
+    let place = (String::new(), loader.nowhere());
+    let config = Section::read(&loader, place, table, Vec::new(), |root| read_root(root, given));
+    let (faults, warnings) = loader.into_findings();
+    match config {
+        Some(config) if faults.is_empty() => Ok((config, warnings)),
+        Some(_) | None => Err(faults),
+    }
+}
+
+fn read_root(root: &mut Section<'_>, given: GivenSettings) -> Option<Config> {
+    let server = root.within("server", given.server.clone(), Server::read);
+    let log = root.within("log", given.log.clone(), Log::read);
+    let identity = root.within("identity", Vec::new(), identity::read);
+    let limits = root.within("limits", Vec::new(), Limits::read);
+    let timeouts = root.within("timeouts", Vec::new(), Timeouts::read);
+    let issuers = issuers::read(root, &given, &server.plain_http_hosts);
+    let upstreams = upstreams::read(root, given.upstream);
+    let policy = routes::read(root, &Named { issuers: &issuers, upstreams: &upstreams });
+    let issuers = issuers.into_iter().map(|(_, issuer)| issuer).collect::<Option<_>>();
+    let upstreams = upstreams.into_iter().map(|(_, upstream)| upstream).collect::<Option<_>>();
+    let (issuers, upstreams, policy) = (issuers?, upstreams?, policy?);
+    Some(Config { server, log, issuers, upstreams, policy, identity, limits, timeouts })
+}

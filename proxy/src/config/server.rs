@@ -1,0 +1,110 @@
+//! Where and how the proxy listens.
+
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
+
+use ipnet::IpNet;
+
+use super::{Address, Fault, Warning, defaults, section::Section, text::Text};
+
+/// Where and how the proxy listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The addresses for clients.
+    pub listen: Vec<Address>,
+    /// The address for health, readiness and metrics; `None` for off.
+    pub admin: Option<Address>,
+    /// Peers whose `X-Forwarded-*` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Hosts from which keys may be fetched over plain HTTP wherever they are.
+    pub plain_http_hosts: Arc<[Box<str>]>,
+    /// TLS for clients.
+    pub tls: Option<ServerTls>,
+    /// Worker threads; `None` for one per core.
+    pub workers: Option<NonZeroUsize>,
+}
+
+/// PEM files for TLS with clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+    /// Authorities that client certificates must come from; `None` asks for none.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Server {
+    pub(super) fn read(section: &mut Section<'_>) -> Self {
+        let loader = section.loader;
+        let listen = section.some_parsed("listen", |text| Address::read(text, loader));
+        let admin = section.parsed("admin", |text| match text.value.as_str() {
+            "off" => Ok(None),
+            _ => Address::read(text, loader).map(Some).map_err(|fault| fault.advise("\"off\" turns it off")),
+        });
+        let server = Self {
+            listen: listen.map_or_else(|| vec![Address::Tcp(defaults::LISTEN)], <[_]>::into_vec),
+            admin: admin.unwrap_or(Some(Address::Tcp(defaults::ADMIN))),
+            trusted_proxies: section.parsed_list("trusted_proxies", network).map_or_else(Vec::new, <[_]>::into_vec),
+            plain_http_hosts: section
+                .parsed_list("plain_http_hosts", Text::not_empty)
+                .map(Arc::from)
+                .unwrap_or_default(),
+            tls: if section.has("tls") {
+                section.within("tls", Vec::new(), ServerTls::read)
+            } else {
+                section.pass_over("tls");
+                None
+            },
+            workers: section
+                .integer("workers", 1..=1024)
+                .and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?)),
+        };
+        server.check_addresses(section);
+        server.check_trust(section);
+        server
+    }
+
+    fn check_addresses(&self, section: &Section<'_>) {
+        let taken = |place: usize, address: &Address| has_port(address) && self.listen[..place].contains(address);
+        if let Some((_, address)) = self.listen.iter().enumerate().find(|(place, address)| taken(*place, address)) {
+            section.loader.report(section.fault_at("listen", format!("{address} twice"), "each address once"));
+        }
+        if let Some(admin) = self.admin.as_ref().filter(|admin| has_port(admin) && self.listen.contains(admin)) {
+            let found = format!("{admin}, where clients are served");
+            section.loader.report(section.fault_at("admin", found, "an address of its own, or \"off\""));
+        }
+    }
+
+    fn check_trust(&self, section: &Section<'_>) {
+        if self.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
+            let fault = section.fault_at("trusted_proxies", "", "");
+            let message = "everybody is trusted to say who the client is; list the proxies' own networks".into();
+            section.loader.warn(Warning { place: fault.place, key: fault.key, message });
+        }
+    }
+}
+
+/// Port 0 is any free port, and so never taken.
+fn has_port(address: &Address) -> bool {
+    !matches!(address, Address::Tcp(address) if address.port() == 0)
+}
+
+impl ServerTls {
+    fn read(section: &mut Section<'_>) -> Option<Self> {
+        let loader = section.loader;
+        section.require("certificate", "a PEM file of the certificate chain");
+        section.require("key", "a PEM file of the private key");
+        let certificate = section.parsed("certificate", |text| loader.file(text, "a PEM file of certificates"));
+        let key = section.parsed("key", |text| loader.file(text, "a PEM file of a private key"));
+        let client_ca = section.parsed("client_ca", |text| loader.file(text, "a PEM file of certificates"));
+        Some(Self { certificate: certificate?, key: key?, client_ca })
+    }
+}
+
+/// A network, or an address alone.
+fn network(text: &Text) -> Result<IpNet, Fault> {
+    let address = || text.value.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address));
+    let network: Option<IpNet> = text.value.parse().ok().or_else(address);
+    network.map(|network| network.trunc()).ok_or_else(|| text.fault("a network such as 10.0.0.0/8, or an address"))
+}

@@ -1,24 +1,44 @@
 //! Taking connections, as many as the limit allows.
 
-use std::{io, rc::Rc, time::Duration};
+use std::{
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
 
-use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use tokio_rustls::TlsStream;
 
 use super::{
-    connection,
-    listen::{Accepted, Listener},
-    reply,
-    transport::{Carrier, Transport},
-    worker::{Seat, Worker},
+    connection::{serve, tell},
+    listen::Listener,
+    proxy::Shared,
+    transport::{Socket, Stream},
+    watch::{Watch, Watched},
+    worker::Worker,
 };
 use crate::decide::{Client, Code};
 
-/// Accepts until the task is aborted.
-pub(super) async fn run(worker: Rc<Worker>, listener: Listener) {
+/// After a failure to accept.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// One place among the connections; given back when dropped.
+pub(super) struct Seat {
+    watched: Watched,
+    shared: Arc<Shared>,
+}
+
+/// Accepts until told to stop, and then whoever was waiting already.
+pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, mut stop: watch::Receiver<bool>) {
     loop {
-        match listener.accept().await {
-            Ok(accepted) => welcome(&worker, accepted),
+        let accepted = tokio::select! {
+            biased;
+            accepted = listener.accept() => accepted,
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        match accepted {
+            Ok((socket, client)) => welcome(&worker, socket, client),
             Err(error) => pause(&error).await,
         }
     }
@@ -27,44 +47,55 @@ pub(super) async fn run(worker: Rc<Worker>, listener: Listener) {
 /// Out of file descriptors, most likely: others must end first, and asking at once again would only spin.
 async fn pause(error: &io::Error) {
     tracing::warn!(%error, "a connection could not be accepted");
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(PAUSE).await;
 }
 
-fn welcome(worker: &Rc<Worker>, accepted: Accepted) {
-    let limit = worker.state().config.limits.connections;
-    match worker.seat(limit) {
-        Some(seat) => drop(tokio::task::spawn_local(host(Rc::clone(worker), seat, accepted))),
-        None => drop(tokio::task::spawn_local(turn_away(accepted))),
+fn welcome(worker: &Rc<Worker>, socket: Socket, client: Client) {
+    match Seat::take(worker) {
+        Some(seat) => drop(tokio::task::spawn_local(host(Rc::clone(worker), socket, client, seat))),
+        None => drop(tokio::task::spawn_local(tell(socket, Code::Overloaded))),
     }
 }
 
-async fn host(worker: Rc<Worker>, seat: Seat, accepted: Accepted) {
-    let tls = worker.state().acceptor.clone();
-    let client = Client { address: accepted.peer(), tls: tls.is_some() };
-    let carrier = match (accepted, tls) {
-        (Accepted::Unix(stream), _) => Carrier::Unix(stream),
-        (Accepted::Tcp(stream, _), None) => Carrier::Tcp(stream),
-        (Accepted::Tcp(stream, _), Some(tls)) => {
-            let limit = worker.state().config.timeouts.request_head;
-            match tokio::time::timeout(limit, tls.accept(stream)).await {
-                Ok(Ok(stream)) => Carrier::Tls(Box::new(TlsStream::Server(stream))),
-                Ok(Err(error)) => return tracing::debug!(%error, "no TLS came about"),
-                Err(_) => return tracing::debug!("no TLS came about in time"),
-            }
-        }
+async fn host(worker: Rc<Worker>, socket: Socket, client: Client, seat: Seat) {
+    // Not kept for as long as the connection is: there may be a newer one meanwhile.
+    let (acceptor, limit) = {
+        let local = worker.local();
+        (local.state.acceptor.clone(), local.state.config.timeouts.request_head)
     };
-    connection::serve(worker, Transport::new(carrier), client).await;
-    drop(seat);
+    let Some(acceptor) = acceptor else {
+        return serve(worker, Stream::Plain(socket), client, seat).await;
+    };
+    match tokio::time::timeout(limit, acceptor.accept(socket)).await {
+        Ok(Ok(stream)) => {
+            let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
+            serve(worker, stream, Client { tls: true, ..client }, seat).await;
+        }
+        Ok(Err(error)) => tracing::debug!(%error, "no TLS came about"),
+        Err(_) => tracing::debug!("no TLS came about in time"),
+    }
 }
 
-/// One connection too many: told so at once, in as few steps as there are.
-async fn turn_away(accepted: Accepted) {
-    let answer = reply::raw(Code::Overloaded);
-    let telling = async {
-        match accepted {
-            Accepted::Tcp(mut stream, _) => stream.write_all(&answer).await,
-            Accepted::Unix(mut stream) => stream.write_all(&answer).await,
+impl Seat {
+    /// `None` when there are as many connections as the limit allows.
+    fn take(worker: &Worker) -> Option<Self> {
+        let local = worker.local();
+        let config = &local.state.config;
+        let shared = Arc::clone(&worker.shared);
+        if shared.connections.fetch_add(1, Relaxed) >= config.limits.connections {
+            shared.connections.fetch_sub(1, Relaxed);
+            return None;
         }
-    };
-    drop(tokio::time::timeout(Duration::from_secs(1), telling).await);
+        Some(Self { watched: worker.clock.watch(&config.timeouts), shared })
+    }
+
+    pub(super) fn watch(&self) -> &Arc<Watch> {
+        self.watched.watch()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.connections.fetch_sub(1, Relaxed);
+    }
 }

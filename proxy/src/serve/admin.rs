@@ -10,7 +10,7 @@
 //! rebinding), and would be let read the answers; so a `Host` that public DNS could answer is refused. Addresses, as
 //! Kubernetes' probes send them, and names of one label or under a reserved suffix, as containers have them, are not.
 
-use std::{convert::Infallible, io, net::IpAddr, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -25,7 +25,7 @@ use tokio::{
 
 use super::{
     jwks::IssuerReport,
-    listen::{self, Accepted, Listener},
+    listen::{self, Listener},
     metrics::Metrics,
 };
 use crate::config::Address;
@@ -91,12 +91,9 @@ impl<R: Fn() -> Readiness + 'static> Admin<R> {
         loop {
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
             let admin = std::rc::Rc::clone(&admin);
-            let conversation: Pin<Box<dyn Future<Output = ()>>> = match listener.0.accept().await? {
-                Accepted::Tcp(stream, _) => Box::pin(async move { admin.converse(stream).await }),
-                Accepted::Unix(stream) => Box::pin(async move { admin.converse(stream).await }),
-            };
+            let (socket, _) = listener.0.accept().await?;
             tokio::task::spawn_local(async move {
-                conversation.await;
+                admin.converse(socket).await;
                 drop(place);
             });
         }

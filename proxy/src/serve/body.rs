@@ -1,248 +1,267 @@
-//! Bodies on their way through: streamed with back-pressure, capped, never buffered.
+//! Bodies on their way through, in both directions, never gathered.
 
 use std::{
     cell::Cell,
+    error::Error,
+    future::poll_fn,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 
-use super::{
-    state::State,
-    tally::Tally,
-    upstream::Lease,
-    watch::{Phase, Watch},
-};
+use super::{connection::Link, tally::Tally, upstream::Lease, worker::Local};
+use crate::decide::RouteId;
 
-/// Why a request's body did not arrive whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum BodyFault {
-    /// More bytes than the route takes.
-    #[error("the request's body is larger than the limit")]
-    TooLarge,
-    /// The client broke off or sent what is no body.
-    #[error("the client did not send its body whole")]
-    CutOff,
-    /// A deadline passed.
-    #[error("the body stood still for too long")]
-    Stalled,
-}
+/// Of a request that was refused early, so much is read and thrown away to keep its connection.
+const DISCARDED_BYTES: u64 = 1 << 20;
 
-/// How a request's body is doing, for the exchange that waits for the answer.
-#[derive(Debug, Default)]
-pub(super) struct Progress {
-    fault: Cell<Option<BodyFault>>,
-    waiting_for_client: Cell<bool>,
-    received: Cell<u64>,
-}
-
-impl Progress {
-    pub(super) fn fault(&self) -> Option<BodyFault> {
-        self.fault.get()
-    }
-
-    /// Bytes that went on to the upstream.
-    pub(super) fn received(&self) -> u64 {
-        self.received.get()
-    }
-
-    pub(super) fn is_waiting_for_client(&self) -> bool {
-        self.waiting_for_client.get()
-    }
-}
+/// And for so long.
+const DISCARDING: Duration = Duration::from_secs(5);
 
 /// A request's body on its way to the upstream.
 pub(super) enum RequestBody {
+    /// There is none.
     Empty,
-    Streamed(Streamed),
+    /// As it comes in.
+    Streaming(Box<Upload>),
 }
 
-pub(super) struct Streamed {
-    pub(super) inner: Incoming,
-    /// Bytes that may still come.
-    pub(super) left: u64,
-    pub(super) state: Arc<State>,
-    pub(super) watch: Arc<Watch>,
-    pub(super) progress: Rc<Progress>,
+pub(super) struct Upload {
+    incoming: Incoming,
+    local: Rc<Local>,
+    link: Rc<Link>,
+    progress: Rc<Progress>,
+    limit: u64,
+}
+
+/// How far a request's body has come.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    bytes: Cell<u64>,
+    state: Cell<Upstate>,
+}
+
+/// Why a request's body is where it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Upstate {
+    /// The upstream has not asked for more.
+    #[default]
+    Offered,
+    /// The upstream asked, the client has not sent.
+    Awaited,
+    /// All of it went on.
+    Whole,
+    /// The client's connection or its framing broke off.
+    Cut,
+    /// It has more bytes than are allowed.
+    TooLarge,
+}
+
+/// Why a body broke off. The other side must not take what it has for whole.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum BodyFault {
+    #[error("the body is larger than is allowed")]
+    TooLarge,
+    #[error("the body broke off")]
+    Cut(#[source] hyper::Error),
+}
+
+/// An answer's body on its way to the client.
+pub(super) struct ResponseBody {
+    source: Source,
+    tally: Tally,
+}
+
+enum Source {
+    /// The upstream's, with the connection that it comes from.
+    Upstream(Incoming, Option<Lease>),
+    /// The proxy's own.
+    Own(Option<Bytes>),
+}
+
+impl Progress {
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.get()
+    }
+
+    pub(super) fn state(&self) -> Upstate {
+        self.state.get()
+    }
+}
+
+impl Upload {
+    /// `limit` in bytes.
+    pub(super) fn new(
+        incoming: Incoming,
+        link: &Rc<Link>,
+        local: &Rc<Local>,
+        progress: &Rc<Progress>,
+        limit: u64,
+    ) -> Self {
+        let (link, local, progress) = (Rc::clone(link), Rc::clone(local), Rc::clone(progress));
+        Self { incoming, local, link, progress, limit }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        self.progress.state.set(Upstate::Awaited);
+        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => Some(self.pass(frame)),
+            Some(Err(error)) => {
+                self.progress.state.set(Upstate::Cut);
+                Some(Err(BodyFault::Cut(error)))
+            }
+            None => {
+                self.end();
+                None
+            }
+        })
+    }
+
+    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
+        let frame = match frame.into_data() {
+            Ok(data) => {
+                let bytes = self.progress.bytes.get() + data.len() as u64;
+                if bytes > self.limit {
+                    self.progress.state.set(Upstate::TooLarge);
+                    return Err(BodyFault::TooLarge);
+                }
+                self.progress.bytes.set(bytes);
+                Frame::data(data)
+            }
+            Err(frame) => match frame.into_trailers() {
+                Ok(mut trailers) => {
+                    self.local.state.gate.clean_trailers(&mut trailers);
+                    Frame::trailers(trailers)
+                }
+                Err(frame) => frame,
+            },
+        };
+        if frame.is_trailers() || self.incoming.is_end_stream() {
+            self.end();
+        } else {
+            self.progress.state.set(Upstate::Offered);
+            self.link.watch().await_request_body();
+        }
+        Ok(frame)
+    }
+
+    fn end(&self) {
+        self.progress.state.set(Upstate::Whole);
+        self.link.watch().request_sent();
+    }
 }
 
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BodyFault;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         match self.get_mut() {
             Self::Empty => Poll::Ready(None),
-            Self::Streamed(body) => body.poll(context),
+            Self::Streaming(upload) => upload.poll(cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streamed(body) => body.inner.is_end_stream(),
+            Self::Streaming(upload) => upload.incoming.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streamed(body) => body.inner.size_hint(),
+            Self::Streaming(upload) => upload.incoming.size_hint(),
         }
     }
 }
 
-impl Streamed {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
-        self.progress.waiting_for_client.set(polled.is_pending());
-        let timeouts = &self.state.config.timeouts;
-        let frame = match ready!(polled) {
-            None => {
-                self.watch.extend(timeouts.response_head);
-                return Poll::Ready(None);
-            }
-            Some(Err(_)) => return self.fail(BodyFault::CutOff),
-            Some(Ok(frame)) => frame,
-        };
-        self.watch.extend(timeouts.body_idle);
-        Poll::Ready(Some(match frame.into_trailers() {
-            Ok(mut trailers) => {
-                self.state.gate.clean_trailers(&mut trailers);
-                Ok(Frame::trailers(trailers))
-            }
-            Err(frame) => {
-                let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                match self.left.checked_sub(length) {
-                    Some(left) => {
-                        self.left = left;
-                        self.progress.received.set(self.progress.received() + length);
-                    }
-                    None => return self.fail(BodyFault::TooLarge),
-                }
-                Ok(frame)
-            }
-        }))
+impl ResponseBody {
+    /// The upstream's body; its connection is kept for the next request once the body has ended.
+    pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, tally: Tally) -> Self {
+        tally.link().watch().answer_moves();
+        Self { source: Source::Upstream(incoming, lease), tally }
     }
 
-    /// The upstream's connection is broken off by the error, so that the body never looks whole there.
-    fn fail(&self, fault: BodyFault) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        self.progress.fault.set(Some(fault));
-        Poll::Ready(Some(Err(fault)))
+    /// The route of the exchange, where one was found.
+    pub(super) fn route(&self) -> Option<RouteId> {
+        self.tally.route()
+    }
+
+    /// A body of the proxy's own.
+    pub(super) fn own(bytes: Bytes, tally: Tally) -> Self {
+        tally.link().watch().answer_moves();
+        Self { source: Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), tally }
     }
 }
 
-/// A response's body on its way to the client. The tally is told when it is dropped.
-pub(super) enum ResponseBody {
-    /// One of our own answers.
-    Own(Option<Bytes>, Tally),
-    /// The upstream's, with its connection, which is given back at the end.
-    Upstream(Relayed),
+/// Reads a request's body that nobody wants, so that its connection can be kept. A large or slow one is not worth it:
+/// its connection is closed.
+pub(super) fn discard(mut unread: Incoming) {
+    let all = async move {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut unread).poll_frame(cx)).await {
+            bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
+            if bytes > DISCARDED_BYTES {
+                break;
+            }
+        }
+    };
+    tokio::task::spawn_local(tokio::time::timeout(DISCARDING, all));
 }
-
-pub(super) struct Relayed {
-    pub(super) inner: Incoming,
-    pub(super) lease: Option<Lease>,
-    pub(super) watch: Arc<Watch>,
-    pub(super) body_idle: Duration,
-    pub(super) progress: Rc<Progress>,
-    pub(super) tally: Tally,
-}
-
-/// What a response's body fails with.
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl Body for ResponseBody {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = Box<dyn Error + Send + Sync>;
 
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match self.get_mut() {
-            Self::Own(bytes, tally) => Poll::Ready(bytes.take().map(|bytes| {
-                tally.sent(bytes.len());
-                Ok(Frame::data(bytes))
-            })),
-            Self::Upstream(relayed) => relayed.poll(context),
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        let frame = match &mut this.source {
+            Source::Upstream(incoming, _) => ready!(Pin::new(incoming).poll_frame(cx)),
+            Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+        };
+        this.tally.link().watch().answer_moves();
+        match &frame {
+            Some(Ok(frame)) => this.tally.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Err(error)) => this.tally.broke_off(error),
+            None => this.tally.complete(),
         }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }
 
     fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Own(bytes, _) => bytes.is_none(),
-            Self::Upstream(relayed) => relayed.inner.is_end_stream(),
+        match &self.source {
+            Source::Upstream(incoming, _) => incoming.is_end_stream(),
+            Source::Own(bytes) => bytes.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Own(bytes, _) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
-            Self::Upstream(relayed) => relayed.inner.size_hint(),
+        match &self.source {
+            Source::Upstream(incoming, _) => incoming.size_hint(),
+            Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
         }
     }
 }
 
-impl Relayed {
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = Pin::new(&mut self.inner).poll_frame(context);
-        if polled.is_pending() && self.watch.poll_passed(context).is_ready() {
-            return self.break_off(BodyFault::Stalled.into());
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.tally.complete();
         }
-        match ready!(polled) {
-            None => {
-                self.complete();
-                Poll::Ready(None)
-            }
-            Some(Err(error)) => self.break_off(error.into()),
-            Some(Ok(frame)) => {
-                self.watch.set(Phase::Body, self.body_idle);
-                self.tally.sent(frame.data_ref().map_or(0, Bytes::len));
-                if self.inner.is_end_stream() {
-                    self.complete();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
+        if let Source::Upstream(_, lease) = &mut self.source
+            && let Some(lease) = lease.take()
+            && self.tally.is_complete()
+        {
+            lease.keep();
         }
+        self.tally.link().watch().rest();
     }
-
-    /// The whole answer was read: the connection can take another request.
-    pub(super) fn complete(&mut self) {
-        self.tally.received(self.progress.received());
-        self.tally.completed();
-        if let Some(lease) = self.lease.take() {
-            lease.give_back();
-        }
-    }
-
-    /// The connection is closed with the lease, and the client's with the error: no half answer looks whole.
-    fn break_off(&mut self, why: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        self.lease = None;
-        self.tally.broke_off(&*why);
-        Poll::Ready(Some(Err(why)))
-    }
-}
-
-/// Reads a body that nobody wants, to its end or to a cap or a deadline.
-pub(super) async fn drain(mut body: Incoming, cap: u64, watch: &Watch) {
-    let mut left = cap;
-    std::future::poll_fn(|context| {
-        loop {
-            match Pin::new(&mut body).poll_frame(context) {
-                Poll::Pending => return watch.poll_passed(context),
-                Poll::Ready(Some(Ok(frame))) => {
-                    let length = frame.data_ref().map_or(0, Bytes::len) as u64;
-                    match left.checked_sub(length) {
-                        Some(remaining) => left = remaining,
-                        None => return Poll::Ready(()),
-                    }
-                }
-                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(()),
-            }
-        }
-    })
-    .await;
 }

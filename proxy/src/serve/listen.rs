@@ -1,16 +1,12 @@
 //! Sockets for clients, one a worker where the system can share an address.
 
-use std::{
-    fs, io,
-    net::{IpAddr, SocketAddr},
-    os::unix::fs::FileTypeExt as _,
-    path::Path,
-};
+use std::{fs, io, net::SocketAddr, os::unix::fs::FileTypeExt as _, path::Path};
 
-use socket2::{Domain, Protocol, Socket, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use socket2::{Domain, Protocol, Type};
+use tokio::net::{TcpListener, UnixListener};
 
-use crate::config::Address;
+use super::transport::Socket;
+use crate::{config::Address, decide::Client};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -27,22 +23,6 @@ pub(super) enum Bound {
 pub(super) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener),
-}
-
-/// A connection that was accepted.
-#[derive(Debug)]
-pub(super) enum Accepted {
-    Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream),
-}
-
-impl Accepted {
-    pub(super) fn peer(&self) -> Option<IpAddr> {
-        match self {
-            Self::Tcp(_, peer) => Some(peer.ip()),
-            Self::Unix(_) => None,
-        }
-    }
 }
 
 /// Binds an address once for each worker. TCP workers have a queue each (`SO_REUSEPORT`); a unix socket is shared.
@@ -70,7 +50,7 @@ pub(super) fn bind(address: &Address, workers: usize) -> io::Result<(Address, Ve
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
@@ -104,13 +84,16 @@ impl Listener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
+    pub(super) async fn accept(&self) -> io::Result<(Socket, Client)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok(Accepted::Tcp(stream, peer))
+                Ok((Socket::Tcp(stream), Client { address: Some(peer.ip()), tls: false }))
             }
-            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+            Self::Unix(listener) => {
+                let (stream, _) = listener.accept().await?;
+                Ok((Socket::Unix(stream), Client { address: None, tls: false }))
+            }
         }
     }
 }

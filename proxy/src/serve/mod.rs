@@ -12,6 +12,7 @@ pub mod admin;
 mod body;
 pub mod child;
 mod connection;
+mod dial;
 mod exchange;
 mod forward;
 pub mod jwks;

@@ -5,21 +5,17 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
 
 use arc_swap::ArcSwap;
-use tokio::{
-    runtime,
-    sync::{oneshot, watch},
-    task::LocalSet,
-};
+use tokio::sync::{oneshot, watch};
 
 use super::{
     Observer, State,
-    listen::{self, Bound, Listener},
+    listen::{self, Bound},
     worker,
 };
 use crate::config::Address;
@@ -59,7 +55,9 @@ pub struct Control {
 
 /// What all workers see.
 pub(super) struct Shared {
-    pub(super) state: Arc<ArcSwap<State>>,
+    pub(super) state: ArcSwap<State>,
+    /// Counts the states: a worker sees with one load whether its own is the latest.
+    pub(super) generation: AtomicU64,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) connections: AtomicUsize,
     addresses: Vec<Address>,
@@ -84,8 +82,13 @@ impl Proxy {
                 own.push(socket);
             }
         }
-        let state = Arc::new(ArcSwap::from_pointee(state));
-        let shared = Shared { state, observer, connections: AtomicUsize::new(0), addresses };
+        let shared = Shared {
+            state: ArcSwap::from_pointee(state),
+            generation: AtomicU64::new(0),
+            observer,
+            connections: AtomicUsize::new(0),
+            addresses,
+        };
         Ok(Self { control: Control { shared: Arc::new(shared) }, sockets })
     }
 
@@ -105,7 +108,7 @@ impl Proxy {
         for (place, sockets) in self.sockets.into_iter().enumerate() {
             let (end, ended) = oneshot::channel();
             let (shared, stopped) = (Arc::clone(&self.control.shared), stopped.clone());
-            let work = move || drop(end.send(work(sockets, shared, stopped)));
+            let work = move || drop(end.send(worker::run(sockets, shared, stopped)));
             thread::Builder::new().name(format!("worker-{place}")).spawn(work)?;
             ends.push(ended);
         }
@@ -120,15 +123,6 @@ impl Proxy {
     }
 }
 
-/// One worker's thread; returns how many connections had to be cut.
-fn work(sockets: Vec<Bound>, shared: Arc<Shared>, stopped: watch::Receiver<bool>) -> io::Result<usize> {
-    let runtime = runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    LocalSet::new().block_on(&runtime, async {
-        let listeners = sockets.into_iter().map(Listener::open).collect::<io::Result<_>>()?;
-        Ok(worker::run(listeners, shared, stopped).await)
-    })
-}
-
 impl Control {
     /// What requests are decided by at the moment.
     pub fn state(&self) -> Arc<State> {
@@ -138,6 +132,7 @@ impl Control {
     /// Decides and carries by `state` from the next request on. Connections stay.
     pub fn replace(&self, state: State) {
         self.shared.state.store(Arc::new(state));
+        self.shared.generation.fetch_add(1, Ordering::Release);
     }
 
     /// The addresses that are listened on, with the ports that were given out for port 0.

@@ -1,126 +1,157 @@
-//! What is gathered about an exchange on its way, and told when its last byte has gone.
+//! What an exchange gathers on its way, told to the observer when it ends, however it ends.
 
 use std::{
+    error::Error,
     net::IpAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use http::{HeaderValue, Method, StatusCode, Uri, Version, request::Parts};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request::Parts};
 
-use super::{Exchange, connection::Link, log, state::State, worker::Worker};
+use super::{Exchange, body::Progress, connection::Link, log, worker::Local};
 use crate::decide::{Code, Denial, Identity, Permit, RouteId, UpstreamId};
 
-/// One exchange so far. Dropped, it is told, and its connection may rest.
+/// The exchange so far. Dropping it tells the observer.
 pub(super) struct Tally {
-    worker: Rc<Worker>,
     link: Rc<Link>,
-    state: Arc<State>,
+    local: Rc<Local>,
     started: Instant,
+    request_id: HeaderValue,
     client: Option<IpAddr>,
     method: Method,
     target: Uri,
     version: Version,
-    pub(super) request_id: HeaderValue,
-    pub(super) route: Option<RouteId>,
+    route: Option<RouteId>,
     identity: Option<Arc<Identity>>,
-    denial: Option<Denial>,
-    shadowed: Option<Denial>,
-    pub(super) status: StatusCode,
+    denial: Option<Box<Denial>>,
+    shadowed: Option<Box<Denial>>,
+    status: StatusCode,
     upstream: Option<UpstreamId>,
     upstream_time: Option<Duration>,
-    request_bytes: u64,
+    progress: Option<Rc<Progress>>,
     response_bytes: u64,
     complete: bool,
 }
 
+/// The name under which client, proxy and upstream speak of one exchange.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Of an exchange whose client left before there was an answer; the number is nginx's.
+const CLIENT_LEFT: u16 = 499;
+
 impl Tally {
-    pub(super) fn begin(
-        (worker, link): (&Rc<Worker>, &Rc<Link>),
-        state: &Arc<State>,
-        parts: &Parts,
-        request_id: HeaderValue,
-    ) -> Self {
+    pub(super) fn begin(link: &Rc<Link>, local: &Rc<Local>, head: &Parts) -> Self {
         Self {
-            worker: Rc::clone(worker),
             link: Rc::clone(link),
-            state: Arc::clone(state),
+            local: Rc::clone(local),
             started: Instant::now(),
-            client: state.gate.client_address(&parts.headers, &link.client),
-            method: parts.method.clone(),
-            target: parts.uri.clone(),
-            version: parts.version,
-            request_id,
+            request_id: request_id(link, local, head),
+            client: local.state.gate.client_address(&head.headers, &link.client),
+            method: head.method.clone(),
+            target: head.uri.clone(),
+            version: head.version,
             route: None,
             identity: None,
             denial: None,
             shadowed: None,
-            status: StatusCode::OK,
+            status: StatusCode::from_u16(CLIENT_LEFT).unwrap_or(StatusCode::BAD_REQUEST),
             upstream: None,
             upstream_time: None,
-            request_bytes: 0,
+            progress: None,
             response_bytes: 0,
             complete: false,
         }
+    }
+
+    pub(super) fn link(&self) -> &Rc<Link> {
+        &self.link
+    }
+
+    pub(super) fn request_id(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    pub(super) fn route(&self) -> Option<RouteId> {
+        self.route
     }
 
     pub(super) fn permitted(&mut self, permit: &Permit) {
         self.route = Some(permit.route());
         self.upstream = Some(permit.upstream());
         self.identity = permit.identity().cloned();
-        self.shadowed = permit.shadowed().cloned();
+        self.shadowed = permit.shadowed().cloned().map(Box::new);
+    }
+
+    /// The upstream broke off in the middle of its answer.
+    pub(super) fn broke_off(&mut self, why: &dyn Error) {
+        self.denial.get_or_insert_with(|| Box::new(Denial::from(Code::UpstreamBroken).because(log::chain(why))));
     }
 
     pub(super) fn denied(&mut self, denial: Denial) {
-        self.route = denial.route.or(self.route);
-        self.status = denial.code.status();
-        self.denial = Some(denial);
+        self.route = self.route.or(denial.route);
+        self.denial = Some(Box::new(denial));
     }
 
-    pub(super) fn answered(&mut self, status: StatusCode, upstream_time: Duration) {
+    pub(super) fn routed(&mut self, route: RouteId) {
+        self.route = Some(route);
+    }
+
+    pub(super) fn follow(&mut self, progress: &Rc<Progress>) {
+        self.progress = Some(Rc::clone(progress));
+    }
+
+    /// The upstream's response head has come, so long after it was asked.
+    pub(super) fn upstream_answered(&mut self, status: StatusCode, after: Duration) {
         self.status = status;
-        self.upstream_time = Some(upstream_time);
+        self.upstream_time = Some(after);
     }
 
-    pub(super) fn received(&mut self, bytes: u64) {
-        self.request_bytes = bytes;
+    pub(super) fn answered(&mut self, status: StatusCode) {
+        self.status = status;
     }
 
     pub(super) fn sent(&mut self, bytes: usize) {
         self.response_bytes += bytes as u64;
     }
 
-    /// The answer was sent to its end.
-    pub(super) fn completed(&mut self) {
+    pub(super) fn complete(&mut self) {
         self.complete = true;
     }
 
-    /// The upstream broke off in the middle of its answer, or a deadline passed.
-    pub(super) fn broke_off(&mut self, why: &dyn std::error::Error) {
-        self.denial.get_or_insert_with(|| Denial::from(Code::UpstreamBroken).because(log::chain(why)));
+    pub(super) fn is_complete(&self) -> bool {
+        self.complete
     }
+}
+
+/// A new id, but a trusted proxy may have given one already.
+fn request_id(link: &Link, local: &Local, head: &Parts) -> HeaderValue {
+    let given = head.headers.get(REQUEST_ID).filter(|id| {
+        let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain) && local.state.gate.trusts(&link.client)
+    });
+    given.cloned().unwrap_or_else(|| link.worker.next_request_id())
 }
 
 impl Drop for Tally {
     fn drop(&mut self) {
-        self.link.rest(self.state.config.timeouts.keep_alive);
-        let upstream = self.upstream.filter(|_| self.upstream_time.is_some());
-        self.worker.shared.observer.exchange(&Exchange {
+        let config = &self.local.state.config;
+        self.local.observer.exchange(&Exchange {
             request_id: self.request_id.to_str().unwrap_or_default(),
             client: self.client,
             method: &self.method,
             path: self.target.path(),
             version: self.version,
-            route: self.route.and_then(|id| self.state.route(id)),
+            route: self.route.and_then(|route| config.policy.route(route)),
             identity: self.identity.as_deref(),
-            denial: self.denial.as_ref(),
-            shadowed: self.shadowed.as_ref(),
+            denial: self.denial.as_deref(),
+            shadowed: self.shadowed.as_deref(),
             status: self.status,
-            upstream: upstream.and_then(|id| self.state.config.upstreams.get(id.0)).map(|upstream| &*upstream.name),
+            upstream: self.upstream.and_then(|upstream| config.upstreams.get(upstream.0)).map(|found| &*found.name),
             upstream_time: self.upstream_time,
             duration: self.started.elapsed(),
-            request_bytes: self.request_bytes,
+            request_bytes: self.progress.as_ref().map_or(0, |progress| progress.bytes()),
             response_bytes: self.response_bytes,
             complete: self.complete,
         });

@@ -7,9 +7,9 @@ use rustls::{
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::WebPkiClientVerifier,
 };
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
+use super::transport::{Socket, Stream};
 use crate::config::{ServerTls, UpstreamTls};
 
 /// Why certificates or keys cannot be used.
@@ -55,10 +55,12 @@ impl UpstreamConnector {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name: tls.server_name.clone() })
     }
 
-    pub(super) async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    /// Speaks TLS over `socket`, with whom the configuration names, or else with `host`.
+    pub(super) async fn connect(&self, host: &str, socket: Socket) -> io::Result<Stream> {
         let name = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        Ok(TlsStream::Client(self.connector.connect(name, stream).await?))
+        let stream = self.connector.connect(name, socket).await?;
+        Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
     }
 }
 

@@ -1,13 +1,13 @@
-//! One byte stream, whatever carries it.
+//! Byte streams of every kind, and what is learned from the bytes that pass.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -16,97 +16,165 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-/// What carries the bytes.
-#[derive(Debug)]
-pub(super) enum Carrier {
+use super::watch::Watch;
+
+/// A connection of the kernel.
+pub(super) enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// A byte stream that remembers whether anything was read from it.
-#[derive(Debug)]
-pub(super) struct Transport {
-    carrier: Carrier,
-    heard: Arc<AtomicBool>,
+/// A connection, in the clear or not.
+pub(super) enum Stream {
+    Plain(Socket),
+    Tls(Box<TlsStream<Socket>>),
 }
 
-/// Whether the other side has said anything since this was last cleared.
-#[derive(Clone, Debug)]
-pub(super) struct Heard(Arc<AtomicBool>);
+/// A stream that tells what passes.
+pub(super) struct Tapped<T> {
+    stream: Stream,
+    tap: T,
+}
 
-impl Heard {
-    pub(super) fn clear(&self) {
-        self.0.store(false, Relaxed);
+/// Who is told.
+pub(super) trait Tap: Unpin {
+    /// Bytes have come in.
+    fn heard(&self);
+    /// Bytes have gone out.
+    fn told(&self);
+}
+
+/// Towards a client: progress moves the deadline.
+impl Tap for Arc<Watch> {
+    fn heard(&self) {
+        Watch::heard(self);
     }
 
-    pub(super) fn anything(&self) -> bool {
-        self.0.load(Relaxed)
+    fn told(&self) {
+        Watch::told(self);
     }
 }
 
-impl Transport {
-    pub(super) fn new(carrier: Carrier) -> Self {
-        Self { carrier, heard: Arc::default() }
+/// Towards an upstream: whether any byte of an answer has come since the last request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answered(Arc<AtomicBool>);
+
+impl Answered {
+    pub(super) fn begin(&self) {
+        self.0.store(false, Ordering::Relaxed);
     }
 
-    pub(super) fn heard(&self) -> Heard {
-        Heard(Arc::clone(&self.heard))
+    pub(super) fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
-macro_rules! carried {
-    ($self:ident, $stream:ident => $call:expr) => {
-        match &mut $self.get_mut().carrier {
-            Carrier::Tcp($stream) => $call,
-            Carrier::Unix($stream) => $call,
-            Carrier::Tls($stream) => $call,
+impl Tap for Answered {
+    fn heard(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn told(&self) {}
+}
+
+impl<T> Tapped<T> {
+    pub(super) fn new(stream: Stream, tap: T) -> Self {
+        Self { stream, tap }
+    }
+}
+
+macro_rules! each {
+    ($self:expr, $kind:ident :: { $($variant:ident),+ }, $stream:ident => $call:expr) => {
+        match $self { $($kind::$variant($stream) => { let $stream = Pin::new($stream); $call })+ }
+    };
+}
+
+macro_rules! delegate {
+    ($kind:ident :: { $($variant:ident),+ }) => {
+        impl AsyncRead for $kind {
+            fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+                each!(self.get_mut(), $kind::{ $($variant),+ }, stream => stream.poll_read(cx, buf))
+            }
+        }
+
+        impl AsyncWrite for $kind {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                each!(self.get_mut(), $kind::{ $($variant),+ }, stream => stream.poll_write(cx, buf))
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                each!(self.get_mut(), $kind::{ $($variant),+ }, stream => stream.poll_write_vectored(cx, bufs))
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                match self { $(Self::$variant(stream) => stream.is_write_vectored()),+ }
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                each!(self.get_mut(), $kind::{ $($variant),+ }, stream => stream.poll_flush(cx))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                each!(self.get_mut(), $kind::{ $($variant),+ }, stream => stream.poll_shutdown(cx))
+            }
         }
     };
 }
 
-impl AsyncRead for Transport {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let this = self.as_mut();
-        let result = carried!(this, stream => Pin::new(stream).poll_read(context, buffer));
-        if buffer.filled().len() > before {
-            self.heard.store(true, Relaxed);
+delegate!(Socket::{ Tcp, Unix });
+delegate!(Stream::{ Plain, Tls });
+
+impl<T: Tap> AsyncRead for Tapped<T> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if buf.filled().len() > before {
+            this.tap.heard();
         }
-        result
+        Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        carried!(self, stream => Pin::new(stream).poll_write(context, bytes))
+impl<T: Tap> Tapped<T> {
+    fn tell(&self, written: io::Result<usize>) -> Poll<io::Result<usize>> {
+        if matches!(written, Ok(1..)) {
+            self.tap.told();
+        }
+        Poll::Ready(written)
     }
+}
 
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        carried!(self, stream => Pin::new(stream).poll_flush(context))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        carried!(self, stream => Pin::new(stream).poll_shutdown(context))
+impl<T: Tap> AsyncWrite for Tapped<T> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf));
+        this.tell(written)
     }
 
     fn poll_write_vectored(
         self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        carried!(self, stream => Pin::new(stream).poll_write_vectored(context, slices))
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
+        this.tell(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.carrier {
-            Carrier::Tcp(stream) => stream.is_write_vectored(),
-            Carrier::Unix(stream) => stream.is_write_vectored(),
-            Carrier::Tls(stream) => stream.is_write_vectored(),
-        }
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
     }
 }

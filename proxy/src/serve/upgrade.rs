@@ -1,10 +1,6 @@
 //! Protocol upgrades (RFC 9110 §7.8): tunnelled once the upstream has agreed with 101, and ended with the caller's token.
 
-use std::{
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 use hyper::{
@@ -13,7 +9,7 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::worker::Worker;
+use super::{connection::Link, watch::Watch, worker::Worker};
 use crate::decide::{Identity, named_by};
 
 /// A client's wish to go on in another protocol.
@@ -39,34 +35,33 @@ impl Tunnel {
         headers.insert(header::UPGRADE, self.protocol.clone());
     }
 
-    /// Joins both sides once the 101 has gone out.
-    pub(super) fn open(self, response: &mut Response<Incoming>, caller: Option<&Arc<Identity>>, worker: &Rc<Worker>) {
+    /// Joins both sides once the 101 has gone out, until either ends, the caller's token does, or the proxy drains.
+    pub(super) fn open(self, response: &mut Response<Incoming>, caller: Option<&Arc<Identity>>, link: &Rc<Link>) {
         self.set(response.headers_mut());
         let upstream = hyper::upgrade::on(response);
-        let end = caller.map(|caller| until(caller));
-        let worker = Rc::clone(worker);
+        let expires_in = caller.map(|caller| expires_in(caller, &link.worker));
+        let link = Rc::clone(link);
         tokio::task::spawn_local(async move {
             let (Ok(client), Ok(upstream)) = (self.client.await, upstream.await) else { return };
-            let joined = join(client, upstream);
+            link.watch().tunnel(expires_in);
             tokio::select! {
-                () = joined => {}
-                () = expiry(end) => {}
-                () = worker.drained() => {}
+                () = join(client, upstream) => {}
+                () = ended(link.watch()) => {}
             }
         });
     }
 }
 
-fn until(caller: &Identity) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(caller.expires_at().as_unix()).saturating_sub(now)
+fn expires_in(caller: &Identity, worker: &Worker) -> Duration {
+    Duration::from_secs(caller.expires_at().since(worker.clock.timestamp()))
 }
 
-async fn expiry(end: Option<Duration>) {
-    match end {
-        Some(end) => tokio::time::sleep(end).await,
-        None => std::future::pending().await,
-    }
+async fn ended(watch: &Watch) {
+    poll_fn(|context| match watch.poll_expired(context) {
+        Poll::Pending if !watch.is_draining() => Poll::Pending,
+        Poll::Pending | Poll::Ready(()) => Poll::Ready(()),
+    })
+    .await;
 }
 
 async fn join(client: Upgraded, upstream: Upgraded) {

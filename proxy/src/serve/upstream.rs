@@ -1,226 +1,217 @@
-//! Connections to the upstreams: each worker has its own, and keeps idle ones for the next request.
+//! A worker's connections to one upstream.
 //!
-//! An idle list of HTTP/1.1 connections on one thread needs no lock and no background task; the general client of the
-//! HTTP library shares its pool between threads and pays for it on each request.
+//! Idle connections stand in a list of the worker's own, the warmest on top: taking one is a pop, and nothing is
+//! shared or locked. (`hyper_util::client::pool` composes tower services behind locks, for callers on many threads.)
 
 use std::{
     cell::{Cell, RefCell},
-    io,
     rc::Rc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    client::conn::http1::{self, SendRequest},
+    client::conn::{
+        TrySendError,
+        http1::{self, SendRequest},
+    },
 };
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpStream, UnixStream};
 
 use super::{
     body::RequestBody,
+    dial::{DialFault, dial},
     tls::UpstreamConnector,
-    transport::{Carrier, Heard, Transport},
+    transport::{Answered, Tapped},
+    watch::Clock,
 };
-use crate::config::{Endpoint, Upstream};
+use crate::config::{self, Endpoint};
 
-/// Idle connections that one worker keeps to one endpoint.
-const IDLE_CONNECTIONS: usize = 256;
+/// Idle connections that are kept to one endpoint.
+const IDLE: usize = 256;
 
-/// How long an idle connection is kept: under the minute after which many servers close theirs.
-const IDLE_TIME: Duration = Duration::from_secs(50);
+/// Milliseconds for which one is kept.
+const IDLE_TIME: u64 = 60_000;
 
-/// How long an endpoint that refused a connection is passed over while there are others.
-const EJECTION: Duration = Duration::from_secs(5);
+/// The largest response head, and the most that is read ahead of a client that reads slowly.
+const BUFFER_BYTES: usize = 64 << 10;
 
-/// How much is read ahead from an upstream whose client is slow.
-const READ_AHEAD: usize = 64 * 1024;
+/// Milliseconds for which an endpoint that refused a connection is passed over, if there are others.
+const EJECTION: u64 = 5_000;
 
-/// Why an upstream gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum UpstreamFault {
-    /// No endpoint accepts connections.
-    #[error("no connection to {endpoint}")]
-    Unreachable {
-        /// The endpoint that was tried last.
-        endpoint: String,
-        /// Why not.
-        #[source]
-        source: io::Error,
-    },
-    /// What came back was no HTTP answer.
-    #[error("no valid answer")]
-    Broken(#[source] hyper::Error),
-}
-
-/// One upstream as one worker sees it.
+/// One upstream, as one worker reaches it.
 pub(super) struct Pool {
-    endpoints: Vec<Rc<Idle>>,
-    next: Cell<usize>,
+    upstream: config::Upstream,
     tls: Option<UpstreamConnector>,
-    connect_timeout: Duration,
+    connect: Duration,
+    endpoints: Box<[Place]>,
+    turn: Cell<usize>,
+    clock: Rc<Clock>,
 }
 
-/// The idle connections to one endpoint.
-struct Idle {
+/// One endpoint.
+struct Place {
     endpoint: Endpoint,
-    connections: RefCell<Vec<(Connection, Instant)>>,
-    ejected_until: Cell<Option<Instant>>,
+    /// The oldest first.
+    idle: RefCell<Vec<Idle>>,
+    ejected_until: Cell<u64>,
+}
+
+struct Idle {
+    connection: Connection,
+    since: u64,
 }
 
 struct Connection {
     sender: SendRequest<RequestBody>,
-    heard: Heard,
+    answered: Answered,
 }
 
-/// A connection in use. Dropped, it is closed; given back, it serves again.
+/// A connection for one exchange.
 pub(super) struct Lease {
+    pool: Rc<Pool>,
+    place: usize,
     connection: Connection,
-    home: Rc<Idle>,
-    /// Whether it has served before, so that the other side may have closed it meanwhile.
-    pub(super) kept: bool,
+    fresh: bool,
 }
 
-/// What became of a request that was sent.
-pub(super) enum Sent {
-    /// The answer's head, and the connection that its body comes from.
-    Answer(Response<Incoming>, Lease),
-    /// Not one byte of it was written: it can be sent again, whatever it is.
-    Unsent(Box<Request<RequestBody>>, hyper::Error),
-    /// The connection ended before any byte of an answer.
-    Silent(hyper::Error),
-    /// The connection broke in the middle of an answer, or the answer was none.
-    Broken(hyper::Error),
+/// Which connections will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Any.
+    Any,
+    /// One that nobody has used.
+    Fresh,
 }
 
 impl Pool {
-    pub(super) fn new(upstream: &Upstream, tls: Option<UpstreamConnector>, connect_timeout: Duration) -> Self {
-        let idle = |endpoint: &Endpoint| {
-            Rc::new(Idle {
-                endpoint: endpoint.clone(),
-                connections: RefCell::default(),
-                ejected_until: Cell::new(None),
+    pub(super) fn new(
+        upstream: config::Upstream,
+        tls: Option<UpstreamConnector>,
+        connect: Duration,
+        clock: Rc<Clock>,
+    ) -> Self {
+        let place = |endpoint: &Endpoint| Place {
+            endpoint: endpoint.clone(),
+            idle: RefCell::default(),
+            ejected_until: Cell::new(0),
+        };
+        let endpoints = upstream.endpoints.iter().map(place).collect();
+        Self { upstream, tls, connect, endpoints, turn: Cell::new(0), clock }
+    }
+
+    /// Whether its connections are as good as new ones under such a configuration. Certificates may have changed with
+    /// it.
+    pub(super) fn serves(&self, upstream: &config::Upstream, connect: Duration) -> bool {
+        self.tls.is_none() && self.upstream == *upstream && self.connect == connect
+    }
+
+    /// A connection to the endpoint whose turn it is, or to the next that accepts one.
+    ///
+    /// # Errors
+    /// Why the last endpoint that was tried did not accept.
+    pub(super) async fn lease(self: &Rc<Self>, wanted: Wanted) -> Result<Lease, DialFault> {
+        let mut fault = DialFault::NoAddress;
+        for place in self.in_turn() {
+            if wanted == Wanted::Any
+                && let Some(connection) = self.endpoints[place].take(self.clock.millis())
+            {
+                return Ok(Lease { pool: Rc::clone(self), place, connection, fresh: false });
+            }
+            match self.connect(&self.endpoints[place]).await {
+                Ok(connection) => return Ok(Lease { pool: Rc::clone(self), place, connection, fresh: true }),
+                Err(error) => {
+                    self.eject(place);
+                    fault = error;
+                }
+            }
+        }
+        Err(fault)
+    }
+
+    /// Closes connections that nobody has used for a while.
+    pub(super) fn sweep(&self) {
+        let now = self.clock.millis();
+        for place in &self.endpoints {
+            place.idle.borrow_mut().retain(|idle| idle.is_usable(now));
+        }
+    }
+
+    /// Each endpoint once, beginning with the one whose turn it is; those that lately failed last.
+    fn in_turn(&self) -> impl Iterator<Item = usize> {
+        let (count, now) = (self.endpoints.len(), self.clock.millis());
+        let first = self.turn.get();
+        self.turn.set(if first + 1 < count { first + 1 } else { 0 });
+        let turn = move |ejected: bool| {
+            (first..count).chain(0..first).filter(move |place| {
+                ejected == self.endpoints.get(*place).is_some_and(|place| place.ejected_until.get() > now)
             })
         };
-        let endpoints = upstream.endpoints.iter().map(idle).collect();
-        Self { endpoints, next: Cell::new(0), tls, connect_timeout }
+        turn(false).chain(turn(true))
     }
 
-    /// A connection that was kept from an earlier request, or a new one.
-    pub(super) async fn lease(&self) -> Result<Lease, UpstreamFault> {
-        let turn = self.next.get();
-        self.next.set(turn.wrapping_add(1));
-        let count = self.endpoints.len().max(1);
-        for idle in self.endpoints.iter().cycle().skip(turn % count).take(count) {
-            if !idle.is_ejected()
-                && let Some(lease) = idle.take().await
-            {
-                return Ok(lease);
-            }
-        }
-        self.connect().await
+    async fn connect(&self, place: &Place) -> Result<Connection, DialFault> {
+        let stream = dial(&place.endpoint, self.tls.as_ref(), self.connect).await?;
+        let answered = Answered::default();
+        let io = TokioIo::new(Tapped::new(stream, answered.clone()));
+        let (sender, driver) =
+            http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(io).await.map_err(DialFault::Handshake)?;
+        // How it ends is told to whoever waits for an answer on it.
+        tokio::task::spawn_local(driver.with_upgrades());
+        Ok(Connection { sender, answered })
     }
 
-    /// A new connection, to the endpoint whose turn it is or the next that accepts.
-    pub(super) async fn connect(&self) -> Result<Lease, UpstreamFault> {
-        let count = self.endpoints.len().max(1);
-        let turn = self.next.get() % count;
-        let in_turn = self.endpoints.iter().cycle().skip(turn).take(count);
-        let (ejected, healthy): (Vec<_>, Vec<_>) = in_turn.partition(|idle| idle.is_ejected());
-        let mut last = None;
-        for idle in healthy.into_iter().chain(ejected) {
-            match self.open(idle).await {
-                Ok(lease) => {
-                    idle.ejected_until.set(None);
-                    return Ok(lease);
-                }
-                Err(source) => {
-                    idle.ejected_until.set(Some(Instant::now() + EJECTION));
-                    last = Some(UpstreamFault::Unreachable { endpoint: idle.endpoint.to_string(), source });
-                }
-            }
-        }
-        Err(last.unwrap_or_else(|| UpstreamFault::Unreachable {
-            endpoint: "an upstream without endpoints".to_owned(),
-            source: io::ErrorKind::AddrNotAvailable.into(),
-        }))
-    }
-
-    async fn open(&self, idle: &Rc<Idle>) -> io::Result<Lease> {
-        let opening = async {
-            let carrier = match &idle.endpoint {
-                Endpoint::Unix(path) => Carrier::Unix(UnixStream::connect(path).await?),
-                Endpoint::Tcp { host, port } => {
-                    let stream = TcpStream::connect((&**host, *port)).await?;
-                    stream.set_nodelay(true)?;
-                    match &self.tls {
-                        None => Carrier::Tcp(stream),
-                        Some(tls) => Carrier::Tls(Box::new(tls.connect(host, stream).await?)),
-                    }
-                }
-            };
-            handshake(Transport::new(carrier)).await.map_err(io::Error::other)
-        };
-        let connection = tokio::time::timeout(self.connect_timeout, opening).await.map_err(io::Error::from)??;
-        Ok(Lease { connection, home: Rc::clone(idle), kept: false })
-    }
-
-    /// Closes what has been idle for too long.
-    pub(super) fn tick(&self, now: Instant) {
-        for idle in &self.endpoints {
-            idle.connections
-                .borrow_mut()
-                .retain(|(connection, since)| !connection.sender.is_closed() && now.duration_since(*since) < IDLE_TIME);
+    fn eject(&self, place: usize) {
+        if let Some(place) = self.endpoints.get(place) {
+            place.ejected_until.set(self.clock.millis() + EJECTION);
         }
     }
 }
 
-async fn handshake(transport: Transport) -> hyper::Result<Connection> {
-    let heard = transport.heard();
-    let (sender, connection) =
-        http1::Builder::new().max_buf_size(READ_AHEAD).handshake(TokioIo::new(transport)).await?;
-    // The error is told to whoever sent the request.
-    tokio::task::spawn_local(async move { drop(connection.with_upgrades().await) });
-    Ok(Connection { sender, heard })
+impl Place {
+    fn take(&self, now: u64) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop()).find(|idle| idle.is_usable(now)).map(|idle| idle.connection)
+    }
 }
 
 impl Idle {
-    fn is_ejected(&self) -> bool {
-        self.ejected_until.get().is_some_and(|until| Instant::now() < until)
-    }
-
-    /// The connection that was used last: its other end is the least likely to have given up.
-    async fn take(self: &Rc<Self>) -> Option<Lease> {
-        loop {
-            let (mut connection, _) = self.connections.borrow_mut().pop()?;
-            if connection.sender.ready().await.is_ok() {
-                return Some(Lease { connection, home: Rc::clone(self), kept: true });
-            }
-        }
+    fn is_usable(&self, now: u64) -> bool {
+        self.connection.sender.is_ready() && now < self.since + IDLE_TIME
     }
 }
 
 impl Lease {
-    /// Sends one request and waits for the answer's head.
-    pub(super) async fn send(mut self, request: Request<RequestBody>) -> Sent {
-        self.connection.heard.clear();
-        match self.connection.sender.try_send_request(request).await {
-            Ok(answer) => Sent::Answer(answer, self),
-            Err(mut fault) => match fault.take_message() {
-                Some(request) => Sent::Unsent(Box::new(request), fault.into_error()),
-                None if self.connection.heard.anything() => Sent::Broken(fault.into_error()),
-                None => Sent::Silent(fault.into_error()),
-            },
-        }
+    /// Whether this is the connection's first exchange.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.fresh
     }
 
-    /// Keeps the connection for the next request, once its answer has been read whole.
-    pub(super) fn give_back(self) {
-        let Self { connection, home, kept: _ } = self;
-        let mut connections = home.connections.borrow_mut();
-        if !connection.sender.is_closed() && connections.len() < IDLE_CONNECTIONS {
-            connections.push((connection, Instant::now()));
+    /// Whether any byte of an answer has come.
+    pub(super) fn is_answered(&self) -> bool {
+        self.connection.answered.any()
+    }
+
+    /// Sends the request; ends with the response head.
+    pub(super) fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+        self.connection.answered.begin();
+        self.connection.sender.try_send_request(request)
+    }
+
+    /// Gives the connection back after a whole exchange, if it can have another.
+    pub(super) fn keep(self) {
+        let Self { pool, place, connection, .. } = self;
+        if connection.sender.is_ready()
+            && let Some(place) = pool.endpoints.get(place)
+        {
+            let mut idle = place.idle.borrow_mut();
+            if idle.len() < IDLE {
+                idle.push(Idle { connection, since: pool.clock.millis() });
+            }
         }
     }
 }

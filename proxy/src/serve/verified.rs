@@ -1,50 +1,100 @@
-//! Tokens that were verified, so that each costs its signature once.
+//! Tokens that were verified before, one cache a worker.
 //!
-//! One cache a worker, without a lock. The key is a hash of the whole token, signature included: looking it up compares
-//! no secret, and two tokens never share an entry. Only successes are kept. An entry ends with its token, with any
-//! change of any issuer's keys, and with the configuration that it was verified under (a reload clears the cache).
+//! 1. Only successes are kept, under the SHA-256 of the whole token, signature included: nothing that a caller can
+//!    time tells how much of a token was right.
+//! 2. An entry ends with its token's expiry, and with the keys and rules that it was verified by.
+//! 3. Entries and bytes are bounded, and a flood of tokens that come once does not push out those that come often.
 
-use std::sync::Arc;
+use std::{
+    hash::{BuildHasherDefault, Hasher},
+    sync::Arc,
+};
 
-use aws_lc_rs::digest;
-use quick_cache::unsync::Cache;
+use aws_lc_rs::digest::{SHA256, digest};
+use quick_cache::{Weighter, unsync::Cache};
 
 use crate::decide::{Identity, Timestamp};
 
-/// Tokens that one worker remembers.
-const TOKENS: usize = 16_384;
+/// Most callers of one worker at a time; each costs a few hundred bytes.
+const ENTRIES: usize = 16_384;
 
-type Fingerprint = [u8; 32];
+/// All entries of one worker together.
+const BYTES: u64 = 8 << 20;
 
-struct Entry {
-    identity: Arc<Identity>,
-    keys: u64,
+/// The SHA-256 of a token.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fingerprint([u8; 32]);
+
+/// A bounded map from tokens to the identities that they prove.
+pub(super) struct Verified {
+    entries: Cache<Fingerprint, Arc<Identity>, ByBytes, BuildHasherDefault<Prefix>>,
+    /// The generation of the keys that all entries were verified by.
+    generation: u64,
 }
 
-pub(super) struct Verified {
-    tokens: Cache<Fingerprint, Entry>,
+impl Fingerprint {
+    pub(super) fn of(token: &str) -> Self {
+        let mut bytes = [0; 32];
+        bytes.copy_from_slice(digest(&SHA256, token.as_bytes()).as_ref());
+        Self(bytes)
+    }
 }
 
 impl Verified {
     pub(super) fn new() -> Self {
-        Self { tokens: Cache::new(TOKENS) }
+        let entries = Cache::with(ENTRIES, BYTES, ByBytes, BuildHasherDefault::default(), Default::default());
+        Self { entries, generation: 0 }
     }
 
-    /// The token's bearer, if it was verified by these keys and has not expired.
-    pub(super) fn find(&self, token: &Fingerprint, keys: u64, now: Timestamp) -> Option<Arc<Identity>> {
-        let entry = self.tokens.get(token)?;
-        (entry.keys == keys && now < entry.identity.expires_at()).then(|| Arc::clone(&entry.identity))
+    /// Who the bearer was found to be by keys of this generation, if that still holds.
+    pub(super) fn find(&self, token: &Fingerprint, generation: u64, now: Timestamp) -> Option<Arc<Identity>> {
+        let identity = self.entries.get(token).filter(|_| self.generation == generation)?;
+        (now < identity.expires_at()).then(|| Arc::clone(identity))
     }
 
-    pub(super) fn keep(&mut self, token: Fingerprint, identity: Arc<Identity>, keys: u64) {
-        self.tokens.insert(token, Entry { identity, keys });
+    /// Keeps what keys of this generation have proved.
+    pub(super) fn keep(&mut self, token: Fingerprint, generation: u64, identity: &Arc<Identity>) {
+        if self.generation != generation {
+            self.entries.clear();
+            self.generation = generation;
+        }
+        self.entries.insert(token, Arc::clone(identity));
     }
 }
 
-/// SHA-256 of the token as it was sent.
-pub(super) fn fingerprint(token: &str) -> Fingerprint {
-    let mut fingerprint = Fingerprint::default();
-    let digest = digest::digest(&digest::SHA256, token.as_bytes());
-    fingerprint.copy_from_slice(digest.as_ref());
-    fingerprint
+impl std::hash::Hash for Fingerprint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write(&self.0);
+    }
+}
+
+/// A fingerprint is as good as random already; its first eight bytes are its hash.
+#[derive(Default)]
+struct Prefix(u64);
+
+impl Hasher for Prefix {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(prefix) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*prefix);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// What an entry costs in memory, near enough.
+#[derive(Clone)]
+struct ByBytes;
+
+impl Weighter<Fingerprint, Arc<Identity>> for ByBytes {
+    fn weight(&self, _: &Fingerprint, identity: &Arc<Identity>) -> u64 {
+        let grants = identity.scopes().iter().chain(identity.roles()).map(|grant| grant.len() + 16).sum::<usize>();
+        let claims =
+            identity.claims().iter().map(|(name, value)| name.as_str().len() + value.len() + 72).sum::<usize>();
+        // The user id is kept as text and as a header value; the rest is the entry's and the identity's own size.
+        let own = size_of::<Identity>() + size_of::<Fingerprint>() + 64;
+        (own + 2 * identity.user().as_str().len() + grants + claims) as u64
+    }
 }

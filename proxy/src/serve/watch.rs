@@ -1,129 +1,280 @@
-//! Deadlines without a timer each: a worker looks at all of them a few times a second.
+//! A worker's coarse clock: deadlines that cost nothing while they are kept.
 //!
-//! A timer that is set and cancelled for every request costs more than the check that it guards. Deadlines here are
-//! seconds; being late by a tick harms nobody.
+//! A runtime's timer would be armed and disarmed several times per exchange. Here a deadline is a number that each
+//! step overwrites, and one task looks over all of them ten times a second.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::task::AtomicWaker;
 use slab::Slab;
+use tokio::sync::Notify;
 
-/// How often deadlines are looked at.
-pub(super) const TICK: Duration = Duration::from_millis(100);
+use crate::{config::Timeouts, decide::Timestamp};
 
-/// What a connection or exchange waits for.
+/// How late a deadline may be noticed.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The deadline of what may take as long as it likes.
+const FOREVER: u64 = u64::MAX;
+
+/// Time as one worker sees it, at most a tick old.
+pub(super) struct Clock {
+    started: Instant,
+    /// Milliseconds since `started`.
+    now: Arc<AtomicU64>,
+    unix: AtomicU64,
+    watches: RefCell<Slab<Arc<Watch>>>,
+    draining: Cell<bool>,
+    occupied: Notify,
+    emptied: Notify,
+}
+
+/// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Phase {
-    /// The first byte of a request.
+    /// The first byte of a request; the connection may be closed at any time.
     Idle,
-    /// The rest of a request's head.
+    /// The rest of a request head.
     Head,
-    /// The response's head, or more of the request's body.
+    /// Whatever the exchange says; the exchange itself answers when it takes too long.
+    Exchange,
+    /// The client to take, or the upstream to give, more of the answer.
     Answer,
-    /// More of the response's body, or the client to take it.
-    Body,
+    /// Either side of an upgraded connection to end it.
+    Tunnel,
 }
 
-/// The deadline of one connection or exchange. Shared with what the HTTP library wants to be `Send`; touched by one
-/// thread.
-#[derive(Debug)]
+/// One deadline, kept by whoever makes progress, and the task that is woken when it passes.
 pub(super) struct Watch {
-    clock: Arc<AtomicU64>,
-    phase: AtomicU8,
-    /// Milliseconds of the clock; `u64::MAX` for none.
     deadline: AtomicU64,
-    passed: AtomicBool,
-    waker: AtomicWaker,
+    phase: AtomicU8,
+    draining: AtomicBool,
+    now: Arc<AtomicU64>,
+    task: AtomicWaker,
+    limits: Limits,
+}
+
+/// Milliseconds.
+#[derive(Clone, Copy)]
+struct Limits {
+    request_head: u64,
+    body_idle: u64,
+    keep_alive: u64,
+    response_head: u64,
+}
+
+/// Keeps a watch in the clock's list.
+pub(super) struct Watched {
+    clock: Rc<Clock>,
+    place: usize,
+    watch: Arc<Watch>,
+}
+
+impl Clock {
+    pub(super) fn new() -> Self {
+        let clock = Self {
+            started: Instant::now(),
+            now: Arc::default(),
+            unix: AtomicU64::new(0),
+            watches: RefCell::default(),
+            draining: Cell::new(false),
+            occupied: Notify::new(),
+            emptied: Notify::new(),
+        };
+        clock.read();
+        clock
+    }
+
+    /// Seconds since the epoch, for claims.
+    pub(super) fn timestamp(&self) -> Timestamp {
+        Timestamp::from_unix(self.unix.load(Relaxed))
+    }
+
+    /// Milliseconds since the worker started.
+    pub(super) fn millis(&self) -> u64 {
+        self.now.load(Relaxed)
+    }
+
+    /// Watches over a connection that has just opened.
+    pub(super) fn watch(self: &Rc<Self>, timeouts: &Timeouts) -> Watched {
+        if self.watches.borrow().is_empty() {
+            self.read();
+            self.occupied.notify_one();
+        }
+        let watch = Arc::new(Watch::new(Arc::clone(&self.now), timeouts, self.draining.get()));
+        let place = self.watches.borrow_mut().insert(Arc::clone(&watch));
+        Watched { clock: Rc::clone(self), place, watch }
+    }
+
+    /// Tells every connection to end with the exchange that it is in; returns when all have.
+    pub(super) async fn drain(&self) {
+        self.draining.set(true);
+        for (_, watch) in self.watches.borrow().iter() {
+            watch.draining.store(true, Relaxed);
+            watch.task.wake();
+        }
+        while self.watched() > 0 {
+            self.emptied.notified().await;
+        }
+    }
+
+    /// Connections that are watched over.
+    pub(super) fn watched(&self) -> usize {
+        self.watches.borrow().len()
+    }
+
+    /// Ticks as long as there is something to watch over. `each` is called with every tick.
+    pub(super) async fn run(&self, each: impl Fn()) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            if self.watches.borrow().is_empty() {
+                self.occupied.notified().await;
+            }
+            ticks.tick().await;
+            self.read();
+            let now = self.millis();
+            for (_, watch) in self.watches.borrow().iter() {
+                if watch.deadline.load(Relaxed) <= now {
+                    watch.task.wake();
+                }
+            }
+            each();
+        }
+    }
+
+    fn read(&self) {
+        self.now.store(millis(self.started.elapsed()), Relaxed);
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.unix.store(unix, Relaxed);
+    }
 }
 
 impl Watch {
-    /// Waits for what the phase says, so long at most; zero waits for ever.
-    pub(super) fn set(&self, phase: Phase, limit: Duration) {
-        self.phase.store(phase as u8, Relaxed);
-        self.passed.store(false, Relaxed);
-        self.extend(limit);
+    fn new(now: Arc<AtomicU64>, timeouts: &Timeouts, draining: bool) -> Self {
+        let limits = Limits {
+            request_head: limit(timeouts.request_head),
+            body_idle: limit(timeouts.body_idle),
+            keep_alive: limit(timeouts.keep_alive),
+            response_head: limit(timeouts.response_head),
+        };
+        let watch = Self {
+            deadline: AtomicU64::new(FOREVER),
+            phase: AtomicU8::new(Phase::Idle as u8),
+            draining: AtomicBool::new(draining),
+            now,
+            task: AtomicWaker::new(),
+            limits,
+        };
+        watch.enter(Phase::Head, limits.request_head);
+        watch
     }
 
-    /// Something moved: the same wait begins anew.
-    pub(super) fn extend(&self, limit: Duration) {
-        let limit = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
-        let deadline = if limit == 0 { u64::MAX } else { self.clock.load(Relaxed).saturating_add(limit) };
-        self.deadline.store(deadline, Relaxed);
+    /// Bytes of a request have come in.
+    pub(super) fn heard(&self) {
+        if self.phase() == Phase::Idle {
+            self.enter(Phase::Head, self.limits.request_head);
+        }
+    }
+
+    /// Bytes of an answer have gone out.
+    pub(super) fn told(&self) {
+        if self.phase() == Phase::Answer {
+            self.answer_moves();
+        }
+    }
+
+    /// A request head has come; the upstream will owe a response head.
+    pub(super) fn begin(&self) {
+        self.enter(Phase::Exchange, self.limits.response_head);
+    }
+
+    /// All of the request has gone on.
+    pub(super) fn request_sent(&self) {
+        if self.phase() == Phase::Exchange {
+            self.begin();
+        }
+    }
+
+    /// The client owes more of its body, or the upstream owes to take it.
+    pub(super) fn await_request_body(&self) {
+        // An answer that began before the request's end has its own deadline.
+        if self.phase() == Phase::Exchange {
+            self.enter(Phase::Exchange, self.limits.body_idle);
+        }
+    }
+
+    /// The answer goes on.
+    pub(super) fn answer_moves(&self) {
+        self.enter(Phase::Answer, self.limits.body_idle);
+    }
+
+    /// The answer has ended; the next request may come.
+    pub(super) fn rest(&self) {
+        self.enter(Phase::Idle, self.limits.keep_alive);
+    }
+
+    /// The connection is no longer HTTP, and ends with its caller's token.
+    pub(super) fn tunnel(&self, expires_in: Option<Duration>) {
+        self.enter(Phase::Tunnel, expires_in.map_or(FOREVER, millis));
     }
 
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Relaxed) {
             0 => Phase::Idle,
             1 => Phase::Head,
-            2 => Phase::Answer,
-            _ => Phase::Body,
+            2 => Phase::Exchange,
+            3 => Phase::Answer,
+            _ => Phase::Tunnel,
         }
     }
 
-    /// Ready once the deadline has passed.
-    pub(super) fn poll_passed(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.waker.register(context.waker());
-        if self.passed.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
     }
 
-    fn look(&self, now: u64) {
-        if now >= self.deadline.load(Relaxed) && !self.passed.swap(true, Relaxed) {
-            self.waker.wake();
+    /// Ready once the deadline has passed. The task is woken then, and when draining begins.
+    pub(super) fn poll_expired(&self, context: &Context<'_>) -> Poll<()> {
+        self.task.register(context.waker());
+        if self.deadline.load(Relaxed) <= self.now.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    fn enter(&self, phase: Phase, limit: u64) {
+        self.phase.store(phase as u8, Relaxed);
+        self.deadline.store(self.now.load(Relaxed).saturating_add(limit), Relaxed);
+    }
+}
+
+impl Watched {
+    pub(super) fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.clock.watches.borrow_mut().try_remove(self.place);
+        if self.clock.watches.borrow().is_empty() {
+            self.clock.emptied.notify_one();
         }
     }
 }
 
-/// All deadlines of one worker.
-#[derive(Debug)]
-pub(super) struct Watches {
-    epoch: Instant,
-    clock: Arc<AtomicU64>,
-    watches: RefCell<Slab<Arc<Watch>>>,
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(FOREVER)
 }
 
-impl Watches {
-    pub(super) fn new() -> Self {
-        Self { epoch: Instant::now(), clock: Arc::default(), watches: RefCell::default() }
-    }
-
-    /// A new deadline, looked at until the key is given back.
-    pub(super) fn add(&self) -> (usize, Arc<Watch>) {
-        let watch = Arc::new(Watch {
-            clock: Arc::clone(&self.clock),
-            phase: AtomicU8::new(Phase::Idle as u8),
-            deadline: AtomicU64::new(u64::MAX),
-            passed: AtomicBool::new(false),
-            waker: AtomicWaker::new(),
-        });
-        (self.watches.borrow_mut().insert(Arc::clone(&watch)), watch)
-    }
-
-    pub(super) fn remove(&self, key: usize) {
-        self.watches.borrow_mut().try_remove(key);
-    }
-
-    /// Lets every waiting task look around.
-    pub(super) fn wake_all(&self) {
-        for (_, watch) in self.watches.borrow().iter() {
-            watch.waker.wake();
-        }
-    }
-
-    /// Looks at every deadline.
-    pub(super) fn tick(&self) {
-        let now = u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.clock.store(now, Relaxed);
-        for (_, watch) in self.watches.borrow().iter() {
-            watch.look(now);
-        }
-    }
+/// A timeout's milliseconds; none means that there is none.
+fn limit(timeout: Duration) -> u64 {
+    if timeout.is_zero() { FOREVER } else { millis(timeout) }
 }

@@ -1,184 +1,170 @@
-//! One core's share of the work: its listeners, its connections to the upstreams, its verified tokens. Workers share
-//! nothing that is written to on the way of a request.
+//! One core's share of the work: a single-threaded runtime with listeners, upstream pools and a cache of its own.
 
 use std::{
     cell::{Cell, RefCell},
+    io,
     rc::Rc,
-    sync::{Arc, atomic::Ordering::Relaxed},
-    time::{Duration, Instant},
+    sync::{Arc, atomic::Ordering},
 };
 
-use arc_swap::{ArcSwap, Cache};
-use aws_lc_rs::rand;
+use fastrand::Rng;
 use http::HeaderValue;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::watch,
+};
 
 use super::{
-    accept,
-    listen::Listener,
+    Observer, State,
+    accept::accept,
+    listen::{Bound, Listener},
     proxy::Shared,
-    state::State,
+    tls::UpstreamConnector,
     upstream::Pool,
-    verified::Verified,
-    watch::{TICK, Watches},
+    verified::{Fingerprint, Verified},
+    watch::Clock,
 };
-use crate::decide::UpstreamId;
+use crate::{
+    config::Upstream,
+    decide::{Admission, Decision, Denial, Head, Identity, UpstreamId},
+};
 
-/// What one worker's tasks share.
+/// What one worker's connections share.
 pub(super) struct Worker {
-    current: RefCell<Cache<Arc<ArcSwap<State>>, Arc<State>>>,
-    pools: RefCell<(Arc<State>, Vec<Rc<Pool>>)>,
-    pub(super) verified: RefCell<Verified>,
-    pub(super) watches: Watches,
     pub(super) shared: Arc<Shared>,
-    own_connections: Cell<usize>,
-    draining: Cell<bool>,
-    drained: Notify,
-    emptied: Notify,
-    id_prefix: u64,
-    id_count: Cell<u32>,
+    pub(super) clock: Rc<Clock>,
+    local: RefCell<Rc<Local>>,
+    generation: Cell<u64>,
+    random: RefCell<Rng>,
 }
 
-/// One place among the connections; given back when dropped.
-pub(super) struct Seat(Rc<Worker>);
+/// One load of the configuration with what a worker keeps for it.
+pub(super) struct Local {
+    pub(super) state: Arc<State>,
+    pub(super) observer: Arc<dyn Observer>,
+    clock: Rc<Clock>,
+    pools: Box<[Rc<Pool>]>,
+    verified: RefCell<Verified>,
+}
 
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.shared.connections.fetch_sub(1, Relaxed);
-        self.0.own_connections.set(self.0.own_connections.get() - 1);
-        self.0.emptied.notify_waiters();
-    }
+/// Serves on the current thread until told to stop, then drains. Returns how many connections had to be cut.
+///
+/// # Errors
+/// When the system gives no runtime, or a socket cannot be part of it.
+pub(super) fn run(sockets: Vec<Bound>, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> io::Result<usize> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;
+    runtime.block_on(async move {
+        let worker = Rc::new(Worker::new(shared));
+        tokio::task::spawn_local({
+            let worker = Rc::clone(&worker);
+            async move { worker.clock.run(|| worker.sweep()).await }
+        });
+        for socket in sockets {
+            tokio::task::spawn_local(accept(Rc::clone(&worker), Listener::open(socket)?, stop.clone()));
+        }
+        // The other end is dropped only when the process is about to end as well.
+        let _ = stop.wait_for(|stop| *stop).await;
+        let limit = worker.local().state.config.timeouts.drain;
+        // What is left then ends with the runtime.
+        drop(tokio::time::timeout(limit, worker.clock.drain()).await);
+        Ok(worker.clock.watched())
+    })
 }
 
 impl Worker {
     fn new(shared: Arc<Shared>) -> Self {
-        let state = shared.state.load_full();
-        let pools = pools(&state);
-        let mut prefix = [0; 8];
-        // Ids only have to differ; without randomness the clock tells workers apart.
-        let id_prefix = match rand::fill(&mut prefix) {
-            Ok(()) => u64::from_be_bytes(prefix),
-            Err(_) => Instant::now().elapsed().as_nanos() as u64,
-        };
+        let clock = Rc::new(Clock::new());
+        let generation = shared.generation.load(Ordering::Acquire);
+        let local = Rc::new(Local::new(&shared, &clock, &[]));
         Self {
-            current: RefCell::new(Cache::new(Arc::clone(&shared.state))),
-            pools: RefCell::new((state, pools)),
-            verified: RefCell::new(Verified::new()),
-            watches: Watches::new(),
             shared,
-            own_connections: Cell::new(0),
-            draining: Cell::new(false),
-            drained: Notify::new(),
-            emptied: Notify::new(),
-            id_prefix,
-            id_count: Cell::new(0),
+            clock,
+            local: RefCell::new(local),
+            generation: Cell::new(generation),
+            random: RefCell::new(Rng::new()),
         }
     }
 
-    /// The configuration in force. After a reload, nothing that was made under the last one is used again.
-    pub(super) fn state(&self) -> Arc<State> {
-        let state = Arc::clone(self.current.borrow_mut().load());
-        if !Arc::ptr_eq(&state, &self.pools.borrow().0) {
-            *self.pools.borrow_mut() = (Arc::clone(&state), pools(&state));
-            *self.verified.borrow_mut() = Verified::new();
+    /// What requests are decided and carried by from now on.
+    pub(super) fn local(&self) -> Rc<Local> {
+        let generation = self.shared.generation.load(Ordering::Acquire);
+        if generation != self.generation.get() {
+            let renewed = Rc::new(Local::new(&self.shared, &self.clock, &self.local.borrow().pools));
+            self.local.replace(renewed);
+            self.generation.set(generation);
         }
-        state
+        Rc::clone(&self.local.borrow())
     }
 
-    pub(super) fn pool(&self, upstream: UpstreamId) -> Option<Rc<Pool>> {
-        self.pools.borrow().1.get(upstream.0).cloned()
-    }
-
-    /// A name for an exchange that no other has.
-    pub(super) fn request_id(&self) -> HeaderValue {
-        let count = self.id_count.get();
-        self.id_count.set(count.wrapping_add(1));
-        let mut text = [0; 24];
-        let digits = self.id_prefix.to_be_bytes().into_iter().chain(count.to_be_bytes());
-        for (pair, byte) in text.chunks_exact_mut(2).zip(digits) {
-            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+    /// 128 random bits in hexadecimal, the form of a W3C trace id too.
+    pub(super) fn next_request_id(&self) -> HeaderValue {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut bits = self.random.borrow_mut().u128(..);
+        let mut text = [0; 32];
+        for digit in &mut text {
+            *digit = DIGITS[(bits & 15) as usize];
+            bits >>= 4;
         }
-        HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("-"))
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
     }
 
-    /// A place for one more connection; `None` when there are as many as the limit allows.
-    pub(super) fn seat(self: &Rc<Self>, limit: usize) -> Option<Seat> {
-        if self.shared.connections.fetch_add(1, Relaxed) >= limit {
-            self.shared.connections.fetch_sub(1, Relaxed);
-            return None;
-        }
-        self.own_connections.set(self.own_connections.get() + 1);
-        Some(Seat(Rc::clone(self)))
-    }
-
-    pub(super) fn is_draining(&self) -> bool {
-        self.draining.get()
-    }
-
-    /// Returns when draining begins.
-    pub(super) async fn drained(&self) {
-        if !self.is_draining() {
-            self.drained.notified().await;
-        }
-    }
-
-    /// Ends idle connections now and the others with their exchange; returns when none is left.
-    async fn drain(&self) {
-        self.draining.set(true);
-        self.drained.notify_waiters();
-        self.watches.wake_all();
-        loop {
-            let emptied = self.emptied.notified();
-            if self.own_connections.get() == 0 {
-                return;
-            }
-            emptied.await;
-        }
-    }
-
-    async fn tick(&self) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut swept = Instant::now();
-        loop {
-            ticks.tick().await;
-            self.watches.tick();
-            if swept.elapsed() > Duration::from_secs(1) {
-                swept = Instant::now();
-                self.pools.borrow().1.iter().for_each(|pool| pool.tick(swept));
-            }
+    fn sweep(&self) {
+        for pool in &self.local.borrow().pools {
+            pool.sweep();
         }
     }
 }
 
-const HEX: [u8; 16] = *b"0123456789abcdef";
-
-fn pools(state: &State) -> Vec<Rc<Pool>> {
-    let upstreams = state.config.upstreams.iter().zip(&state.connectors);
-    upstreams.map(|(upstream, tls)| Rc::new(Pool::new(upstream, tls.clone(), state.config.timeouts.connect))).collect()
-}
-
-/// Runs one worker on the current thread's [`tokio::task::LocalSet`] until it is told to stop and has drained.
-/// Returns how many connections did not end in time.
-pub(super) async fn run(listeners: Vec<Listener>, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> usize {
-    let worker = Rc::new(Worker::new(shared));
-    let ticking = tokio::task::spawn_local({
-        let worker = Rc::clone(&worker);
-        async move { worker.tick().await }
-    });
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| tokio::task::spawn_local(accept::run(Rc::clone(&worker), listener)))
-        .collect();
-    // The other end is dropped only when the process is about to end as well.
-    let _ = stop.wait_for(|stop| *stop).await;
-    for task in accepting {
-        // Dropping the task drops its listener: from here on connections are refused.
-        task.abort();
+impl Local {
+    /// Upstreams that stayed as they were keep their connections.
+    fn new(shared: &Shared, clock: &Rc<Clock>, previous: &[Rc<Pool>]) -> Self {
+        let state = shared.state.load_full();
+        let pool = |(upstream, tls): (&Upstream, &Option<UpstreamConnector>)| {
+            let connect = state.config.timeouts.connect;
+            let kept = previous.iter().find(|pool| pool.serves(upstream, connect));
+            kept.cloned()
+                .unwrap_or_else(|| Rc::new(Pool::new(upstream.clone(), tls.clone(), connect, Rc::clone(clock))))
+        };
+        let pools = state.config.upstreams.iter().zip(&state.connectors).map(pool).collect();
+        let observer = Arc::clone(&shared.observer);
+        Self { state, observer, clock: Rc::clone(clock), pools, verified: RefCell::new(Verified::new()) }
     }
-    let limit = worker.state().config.timeouts.drain;
-    // What is left at the end of the drain time ends with the runtime.
-    drop(tokio::time::timeout(limit, worker.drain()).await);
-    ticking.abort();
-    worker.own_connections.get()
+
+    pub(super) fn pool(&self, upstream: UpstreamId) -> Option<&Rc<Pool>> {
+        self.pools.get(upstream.0)
+    }
+
+    /// Decides one request: the gate's three steps, with the cache of verified tokens and a look for new keys between
+    /// them.
+    pub(super) async fn decide(&self, head: &Head<'_>) -> Decision {
+        match self.state.gate.admit(head) {
+            Admission::Decided(decision) => decision,
+            Admission::Pending(pending) => {
+                let identity = self.verify(pending.token()).await;
+                pending.conclude(identity)
+            }
+        }
+    }
+
+    async fn verify(&self, token: &str) -> Result<Arc<Identity>, Denial> {
+        let (keys, now) = (&self.state.keys, self.clock.timestamp());
+        let fingerprint = Fingerprint::of(token);
+        if let Some(identity) = self.verified.borrow().find(&fingerprint, keys.generation(), now) {
+            return Ok(identity);
+        }
+        let mut snapshot = keys.snapshot();
+        let mut verdict = self.state.gate.verify(token, &snapshot.keys, now);
+        if let Some(issuer) = verdict.as_ref().err().and_then(Denial::stale_keys) {
+            keys.refresh(issuer).await;
+            let renewed = keys.snapshot();
+            if !Arc::ptr_eq(&snapshot, &renewed) {
+                snapshot = renewed;
+                verdict = self.state.gate.verify(token, &snapshot.keys, self.clock.timestamp());
+            }
+        }
+        if let Ok(identity) = &verdict {
+            self.verified.borrow_mut().keep(fingerprint, snapshot.generation, identity);
+        }
+        verdict
+    }
 }

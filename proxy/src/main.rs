@@ -1,3 +1,24 @@
 //! The `ownergate` command.
 
-fn main() {}
+mod command;
+
+use std::process::ExitCode;
+
+use ownergate::config::Flags;
+
+fn main() -> ExitCode {
+    let flags = match Flags::read(std::env::args_os()) {
+        Ok(flags) => flags,
+        Err(fault) => {
+            // Nowhere is left to say that the terminal is gone.
+            let _ = fault.print();
+            return if fault.use_stderr() { ExitCode::from(command::USAGE) } else { ExitCode::SUCCESS };
+        }
+    };
+    // The one place that reads the environment.
+    let environment = std::env::vars_os().collect();
+    command::dispatch(flags, environment).unwrap_or_else(|fault| {
+        eprintln!("{fault:#}");
+        fault.exit_code()
+    })
+}

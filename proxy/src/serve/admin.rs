@@ -1,7 +1,7 @@
 //! Health, readiness and metrics, on a listener of their own.
 //!
 //! - `/livez`: 200 as long as the process turns around.
-//! - `/readyz`: 200 when requests should be sent here, else 503; why, as JSON, either way. Ready means not draining, and
+//! - `/readyz`: 200 when requests should be sent here, else 503; why, as JSON, either way. Ready means serving, and
 //!   keys that at least one issuer has been asked for: one issuer's outage must not take the others' users down. An
 //!   issuer that was asked and has no key yet is ready: Better Auth makes its first key with its first token.
 //! - `/metrics`: Prometheus text.
@@ -36,13 +36,25 @@ const CONNECTIONS: usize = 64;
 /// For a request head, also the first.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 
+/// How far the proxy's life has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// Waiting for the backend that it started.
+    Starting,
+    /// Serving.
+    Serving,
+    /// Finishing what is in flight.
+    Draining,
+}
+
 /// What `/readyz` tells.
 #[derive(Clone, Debug, Serialize)]
 pub struct Readiness {
     /// Whether requests should be sent here.
     pub ready: bool,
-    /// Whether the proxy is stopping.
-    pub draining: bool,
+    /// How far the proxy's life has come.
+    pub phase: Phase,
     /// How each issuer's keys stand.
     pub issuers: Vec<IssuerReport>,
     /// Why the last reload was refused; the configuration before it is in force.
@@ -52,9 +64,9 @@ pub struct Readiness {
 
 impl Readiness {
     /// Judges what was found.
-    pub fn new(draining: bool, issuers: Vec<IssuerReport>, configuration_fault: Option<String>) -> Self {
+    pub fn new(phase: Phase, issuers: Vec<IssuerReport>, configuration_fault: Option<String>) -> Self {
         let keys = issuers.is_empty() || issuers.iter().any(IssuerReport::was_fetched);
-        Self { ready: keys && !draining, draining, issuers, configuration_fault }
+        Self { ready: keys && phase == Phase::Serving, phase, issuers, configuration_fault }
     }
 }
 
@@ -189,18 +201,19 @@ mod tests {
     }
 
     #[test]
-    fn readiness_needs_one_issuer_that_was_asked_and_no_drain() {
+    fn readiness_needs_one_issuer_that_was_asked_and_a_proxy_that_serves() {
         let issuer = |standing| IssuerReport { issuer: "id".into(), keys: 0, standing, fault: None };
-        for (draining, standings, ready) in [
-            (false, &[][..], true),
-            (false, &["current"][..], true),
-            (false, &["unreachable"][..], true),
-            (false, &["unfetched"][..], false),
-            (false, &["unfetched", "current"][..], true),
-            (true, &["current"][..], false),
+        for (phase, standings, ready) in [
+            (Phase::Serving, &[][..], true),
+            (Phase::Serving, &["current"][..], true),
+            (Phase::Serving, &["unreachable"][..], true),
+            (Phase::Serving, &["unfetched"][..], false),
+            (Phase::Serving, &["unfetched", "current"][..], true),
+            (Phase::Starting, &["current"][..], false),
+            (Phase::Draining, &["current"][..], false),
         ] {
             let issuers = standings.iter().copied().map(issuer).collect();
-            assert_eq!(Readiness::new(draining, issuers, None).ready, ready, "{draining} {standings:?}");
+            assert_eq!(Readiness::new(phase, issuers, None).ready, ready, "{phase:?} {standings:?}");
         }
     }
 }

@@ -2,34 +2,40 @@
 //! cookie: an event holds names of the configuration, the path without its query, and what the decision says of itself.
 //! Text that a client chose is recorded as a string, which both formats quote and escape.
 
-use std::{error::Error, fmt::Write, io, time::Duration};
+use std::{
+    error::Error,
+    fmt::Write,
+    io::{self, IsTerminal},
+    time::Duration,
+};
 
 use tracing::{Level, level_filters::LevelFilter};
 use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
 use tracing_subscriber::fmt;
 
 use super::Exchange;
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Format {
-    /// For people.
-    #[default]
-    Text,
-    /// One JSON object a line, for machines.
-    Json,
-}
+use crate::config::{Log, LogFormat, LogLevel};
 
 /// Sends the log to standard error from a thread of its own, so that a slow reader of it holds up no exchange. What
 /// is still waiting is written when the guard is dropped.
-pub fn start(format: Format, level: LevelFilter) -> WorkerGuard {
+pub fn start(log: Log) -> WorkerGuard {
     let (writer, guard) = NonBlocking::new(io::stderr());
-    let builder = fmt().with_max_level(level).with_writer(writer).with_target(false);
-    match format {
-        Format::Text => builder.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
-        Format::Json => builder.json().flatten_event(true).init(),
+    let builder = fmt().with_max_level(level(log.level)).with_writer(writer).with_target(false);
+    match log.format {
+        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
     }
     guard
+}
+
+fn level(level: LogLevel) -> LevelFilter {
+    match level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Trace => LevelFilter::TRACE,
+    }
 }
 
 /// A macro because a tracing event's level is part of its static description.

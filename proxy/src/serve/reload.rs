@@ -6,6 +6,7 @@
 
 use std::{
     cell::RefCell,
+    error::Error,
     fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -116,8 +117,8 @@ impl Reloader {
     async fn prepare(&self, config: Config) -> Result<State, Vec<String>> {
         let previous = self.control.state();
         let keys = KeyStore::open(&config.issuers, &self.fetcher, self.pace, Some(&previous.keys)).await;
-        let keys = keys.map_err(|fault| vec![chain(&fault)])?;
-        State::new(config, Arc::new(keys)).map_err(|faults| faults.iter().map(|fault| chain(fault)).collect())
+        let keys = keys.map_err(|faults| told(&faults))?;
+        State::new(config, Arc::new(keys)).map_err(|faults| told(&faults))
     }
 
     fn accept(&self, state: State) {
@@ -135,6 +136,10 @@ impl Reloader {
         info!("configuration reloaded");
         *self.fault.borrow_mut() = None;
     }
+}
+
+fn told<E: Error>(faults: &[E]) -> Vec<String> {
+    faults.iter().map(|fault| chain(fault)).collect()
 }
 
 /// What tells one state of a file from another: device, inode, size, and time of change in nanoseconds.

@@ -131,17 +131,23 @@ impl KeyStore {
     /// runtime that this is called in. Sets that `previous` has of the same sources are good until then.
     ///
     /// # Errors
-    /// [`KeysFault`] for a file that holds no key set.
+    /// Every file that holds no key set.
     pub async fn open(
         issuers: &[IssuerConfig],
         fetcher: &Fetcher,
         pace: Pace,
         previous: Option<&Self>,
-    ) -> Result<Self, KeysFault> {
+    ) -> Result<Self, Vec<KeysFault>> {
         let origins: Vec<Origin> = issuers.iter().map(Origin::of).collect();
-        let mut keys = Vec::with_capacity(origins.len());
+        let (mut keys, mut faults) = (Vec::with_capacity(origins.len()), Vec::new());
         for origin in &origins {
-            keys.push(opening_keys(origin, fetcher, previous).await?);
+            match opening_keys(origin, fetcher, previous).await {
+                Ok(opened) => keys.push(opened),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
         }
         let generation = previous.map_or(0, |previous| previous.snapshot().generation + 1);
         let current = Arc::new(ArcSwap::from_pointee(Snapshot { keys: Keys(keys), generation }));

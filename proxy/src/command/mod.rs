@@ -1,0 +1,126 @@
+//! What `ownergate` does when it is called: one command a file, the proxy itself where none is named.
+
+mod cases;
+mod check;
+mod explain;
+mod jwt;
+mod load;
+mod run;
+mod token;
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    path::Path,
+    process::ExitCode,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Context, anyhow};
+use ownergate::{
+    config::{Environment, Flags, Settings, Tool},
+    decide::Timestamp,
+    serve::log,
+};
+use tokio::task::LocalSet;
+use tracing::error;
+
+use self::{
+    load::{Loaded, SettingsFault},
+    run::Supervised,
+};
+
+/// For flags and configurations that can't be used (`EX_USAGE` of sysexits).
+pub(crate) const USAGE: u8 = 64;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CommandFault {
+    /// The operator's settings: every fault in them.
+    #[error(transparent)]
+    Settings(#[from] SettingsFault),
+    /// Anything else.
+    #[error(transparent)]
+    Other(#[from] anyhow::Error),
+}
+
+impl CommandFault {
+    /// The exit code that tells one from the other.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Settings(_) => ExitCode::from(USAGE),
+            Self::Other(_) => ExitCode::FAILURE,
+        }
+    }
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// [`CommandFault`], which knows its exit code.
+pub(crate) fn dispatch(flags: Flags, environment: Environment) -> Result<ExitCode, CommandFault> {
+    let Flags { settings, tool, child } = flags;
+    let load = || load::load(&settings, &environment).map_err(SettingsFault::from);
+    match tool {
+        None => serve(settings, environment, child),
+        Some(Tool::Check) => {
+            let Loaded { config, warnings, .. } = load()?;
+            say(local(check::check(config, &warnings))??)
+        }
+        Some(Tool::Config) => Err(anyhow!("`ownergate config` is not there yet").into()),
+        Some(Tool::Explain(request)) => {
+            let account = local(explain::explain(&request, load()?.config, now()))??;
+            say(&account.text)?;
+            Ok(exit_code(account.forwarded))
+        }
+        Some(Tool::Token(request)) => say(token::token(&request, settings, &environment, now())?),
+        Some(Tool::Test { file }) => {
+            let account = cases::run(Path::new(&file), load()?.config, now())?;
+            say(&account.text)?;
+            Ok(exit_code(account.passed))
+        }
+        Some(Tool::Completions { shell }) => say(Flags::completions(shell)),
+        Some(Tool::Man) => say(Flags::manual().context("the manual page can't be written")?),
+    }
+}
+
+fn serve(settings: Settings, environment: Environment, command: Vec<OsString>) -> Result<ExitCode, CommandFault> {
+    let loaded = load::load(&settings, &environment).map_err(SettingsFault::from)?;
+    let _flushed_when_dropped = log::start(loaded.config.log);
+    let supervised = (!command.is_empty()).then(|| Supervised { secrets: loaded.secret_variables(), command });
+    let reload = move || match load::load(&settings, &environment) {
+        Ok(loaded) => Ok(loaded.into_reload()),
+        Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
+    };
+    match local(run::run(loaded, Box::new(reload), supervised))? {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(fault) => {
+            error!("{fault:#}");
+            Ok(fault.exit_code())
+        }
+    }
+}
+
+fn exit_code(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Writes a command's answer, with a line's end, to standard output.
+fn say(answer: impl AsRef<[u8]>) -> Result<ExitCode, CommandFault> {
+    let answer = answer.as_ref();
+    let end: &[u8] = if answer.ends_with(b"\n") { b"" } else { b"\n" };
+    let mut output = io::stdout().lock();
+    output.write_all(answer).and_then(|()| output.write_all(end)).context("standard output")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs a future, and what it spawns, on this thread.
+fn local<F: Future>(future: F) -> Result<F::Output, CommandFault> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    Ok(LocalSet::new().block_on(&runtime.context("no event loop")?, future))
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix(since.as_secs())
+}

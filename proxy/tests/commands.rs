@@ -1,0 +1,188 @@
+//! The commands as an operator calls them: what they print, and the exit code.
+
+use std::{path::Path, process::Command};
+
+use tempfile::TempDir;
+
+const SECRET: &str = "a secret of these tests, used nowhere else";
+
+struct Finished {
+    code: i32,
+    output: String,
+    errors: String,
+}
+
+/// Runs `ownergate` in a folder, with no setting from the surrounding environment.
+fn ownergate(folder: &Path, arguments: &[&str]) -> Finished {
+    let output = Command::new(env!("CARGO_BIN_EXE_ownergate"))
+        .args(arguments)
+        .current_dir(folder)
+        .env_clear()
+        .output()
+        .expect("the binary is built");
+    Finished {
+        code: output.status.code().expect("it ends by itself"),
+        output: String::from_utf8(output.stdout).expect("text"),
+        errors: String::from_utf8(output.stderr).expect("text"),
+    }
+}
+
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    std::fs::write(folder.path().join("secret"), SECRET).expect("the folder can be written");
+    folder
+}
+
+fn explain(folder: &TempDir, arguments: &[&str]) -> Finished {
+    let settings = ["explain", "--secret-file", "secret", "--upstream", "http://127.0.0.1:1"];
+    ownergate(folder.path(), &[&settings, arguments].concat())
+}
+
+#[test]
+fn a_token_stands_alone_on_standard_output_and_opens_its_users_paths() {
+    let folder = folder();
+    let token = ownergate(folder.path(), &["token", "--secret-file", "secret", "--user", "alice"]);
+    assert_eq!((token.code, &*token.errors, token.output.lines().count()), (0, "", 1));
+    let token = token.output.trim();
+    let own = explain(&folder, &["GET", "/api/alice/tasks", "--token", token]);
+    assert_eq!(own.code, 0, "{}", own.output);
+    assert!(own.output.contains("forwarded by route /api/{user_id}/** with x-user-id: alice"), "{}", own.output);
+    let other = explain(&folder, &["GET", "/api/bob/tasks", "--token", token]);
+    assert_eq!(other.code, 1);
+    assert!(
+        other.output.contains("REFUSED  not_owner: the path is of \"bob\", the caller is \"alice\""),
+        "{}",
+        other.output
+    );
+    assert!(other.output.contains("to pass: ask for a path of the caller's own"), "{}", other.output);
+}
+
+#[test]
+fn a_token_of_a_new_secret_comes_with_how_to_accept_it() {
+    let folder = folder();
+    let token = ownergate(folder.path(), &["token", "--user", "alice"]);
+    assert_eq!((token.code, token.output.lines().count()), (0, 1));
+    let secret = token.errors.split("OWNERGATE_SECRET=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+    std::fs::write(folder.path().join("secret"), secret).unwrap();
+    assert_eq!(explain(&folder, &["GET", "/api/alice", "--token", token.output.trim()]).code, 0);
+}
+
+#[test]
+fn no_token_is_signed_for_an_id_that_could_be_nobodys() {
+    let folder = folder();
+    for user in ["", " alice", "a\nb"] {
+        let token = ownergate(folder.path(), &["token", "--secret-file", "secret", "--user", user]);
+        assert_eq!((token.code, &*token.output), (1, ""), "{user:?}");
+    }
+}
+
+#[test]
+fn no_token_is_signed_without_the_issuers_secret() {
+    let token = ownergate(folder().path(), &["token", "--better-auth", "http://127.0.0.1:1", "--user", "alice"]);
+    assert_eq!((token.code, &*token.output), (1, ""));
+    assert!(token.errors.contains("/api/auth/token"), "{}", token.errors);
+}
+
+#[test]
+fn each_refusal_is_explained_with_its_code_and_what_would_pass() {
+    let folder = folder();
+    for (arguments, code) in [
+        (&["GET", "/api/alice"][..], "token_missing"),
+        (&["GET", "/nothing"], "token_missing"),
+        (&["GET", "/api/../alice"], "path_ambiguous"),
+        (&["GET", "/api/alice#x"], "path_ambiguous"),
+        (&["TRACE", "/api/alice"], "method_not_allowed"),
+        (&["GET", "/api/alice", "--token", "opaque"], "token_malformed"),
+        (&["GET", "/api/alice", "--header", "Host: a b"], "request_malformed"),
+        (&["GET", "/api/alice", "--token", "a.b.c", "--header", "Authorization: Bearer d.e.f"], "credentials_repeated"),
+    ] {
+        let explained = explain(&folder, arguments);
+        assert_eq!(explained.code, 1, "{arguments:?}");
+        assert!(explained.output.contains(&format!("REFUSED  {code}: ")), "{arguments:?}: {}", explained.output);
+        assert!(explained.output.contains("to pass: "), "{arguments:?}: {}", explained.output);
+    }
+}
+
+#[test]
+fn keys_that_cannot_be_fetched_are_told_with_the_reason() {
+    let folder = folder();
+    let token = ownergate(folder.path(), &["token", "--secret-file", "secret", "--user", "alice"]).output;
+    // The header says EdDSA; no key is needed to find that its keys can't be had.
+    let token = token.trim().replacen("eyJhbGciOiJIUzI1NiJ9", "eyJhbGciOiJFZERTQSIsImtpZCI6ImEifQ", 1);
+    let settings = ["explain", "--upstream", "http://127.0.0.1:1", "--jwks", "http://127.0.0.1:1/jwks"];
+    let issuer = ["--issuer", "me", "--audience", "me", "GET", "/api/alice", "--token", &token];
+    let explained = ownergate(folder.path(), &[&settings[..], &issuer].concat());
+    assert_eq!(explained.code, 1);
+    assert!(explained.output.contains("no connection to `127.0.0.1`"), "{}", explained.output);
+}
+
+#[test]
+fn check_sums_up_a_good_configuration_and_lists_every_fault_of_a_bad_one() {
+    let folder = folder();
+    let good = ownergate(folder.path(), &["check", "--secret-file", "secret", "--upstream", "http://127.0.0.1:1"]);
+    assert_eq!(good.code, 0, "{}", good.errors);
+    assert!(good.output.contains("route /api/{user_id}/** → default: owner user_id"), "{}", good.output);
+    assert!(!good.output.contains(SECRET));
+    std::fs::write(folder.path().join("bad.json"), "no key set").unwrap();
+    let bad = ownergate(folder.path(), &["check", "--jwks", "missing.json"]);
+    assert_eq!((bad.code, &*bad.output), (64, ""));
+    assert!(bad.errors.lines().count() >= 2, "{}", bad.errors);
+    let settings = ["--upstream", "http://127.0.0.1:1", "--issuer", "me", "--audience", "me"];
+    let bad = ownergate(folder.path(), &[&["check", "--jwks", "bad.json"][..], &settings].concat());
+    assert_eq!(bad.code, 64, "{}", bad.output);
+}
+
+#[test]
+fn a_table_of_cases_passes_or_shows_what_went_otherwise() {
+    let folder = folder();
+    let table = r#"
+        [[case]]
+        path = "/api/alice/tasks"
+        claims = { sub = "alice" }
+        expect = "forward"
+        [[case]]
+        method = "DELETE"
+        path = "/api/bob"
+        claims = { sub = "alice" }
+        expect = "not_owner"
+        [[case]]
+        path = "/api/alice"
+        expect = "token_missing"
+        [[case]]
+        path = "/api/alice"
+        claims = { sub = "alice", exp = 1 }
+        expect = "token_expired"
+    "#;
+    let test = |table: &str| {
+        std::fs::write(folder.path().join("cases.toml"), table).unwrap();
+        let settings = ["--secret-file", "secret", "--upstream", "http://127.0.0.1:1"];
+        ownergate(folder.path(), &[&["test", "cases.toml"][..], &settings].concat())
+    };
+    let passed = test(table);
+    assert_eq!((passed.code, passed.output.trim()), (0, "4 passed, 0 failed"), "{}", passed.errors);
+    let failed = test(&table.replace("not_owner", "forward"));
+    assert_eq!(failed.code, 1);
+    assert_eq!(failed.output.trim(), "case[1] DELETE /api/bob\n  - forward\n  + not_owner\n3 passed, 1 failed");
+    assert_eq!(test("").code, 1);
+    assert_eq!(test(&table.replace("expect", "expects")).code, 1);
+}
+
+#[test]
+fn faults_of_the_command_line_are_faults_of_the_configuration() {
+    let folder = folder();
+    assert_eq!(ownergate(folder.path(), &["--no-such-flag"]).code, 64);
+    assert_eq!(ownergate(folder.path(), &[]).code, 64);
+    assert_eq!(ownergate(folder.path(), &["--help"]).code, 0);
+    assert_eq!(ownergate(folder.path(), &["--version"]).code, 0);
+}
+
+#[test]
+fn completions_and_a_manual_page_are_printed() {
+    let folder = folder();
+    let completions = ownergate(folder.path(), &["completions", "bash"]);
+    assert_eq!(completions.code, 0);
+    assert!(completions.output.contains("--better-auth"));
+    let manual = ownergate(folder.path(), &["man"]);
+    assert_eq!(manual.code, 0);
+    assert!(manual.output.contains(".TH ownergate 1"), "{}", manual.output);
+}

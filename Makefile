@@ -1,0 +1,46 @@
+# Two commands: `make run` shows it working, `make test` checks everything.
+
+CARGO  ?= cargo
+NPM    ?= npm
+LISTEN ?= 127.0.0.1:8080
+ADMIN  ?= 127.0.0.1:9901
+BACKEND ?= 127.0.0.1:8081
+# Where `make run` keeps its secret and its database.
+STATE  ?= .run
+BINARIES = $(or $(CARGO_TARGET_DIR),target)/debug
+
+.PHONY: run test check-rust check-node
+
+# Builds, makes a secret, starts the proxy with the task service as its child, and prints what to try with a token.
+run: check-rust
+	$(CARGO) build --locked -p ownergate -p task-service
+	@umask 077; mkdir -p $(STATE); \
+	test -s $(STATE)/secret || head -c 32 /dev/urandom | base64 > $(STATE)/secret; \
+	token=$$($(BINARIES)/ownergate token --secret-file $(STATE)/secret --user alice --expires-in 1d) || exit 1; \
+	( for try in $$(seq 100); do \
+	    curl -sf http://$(ADMIN)/readyz >/dev/null && break; \
+	    sleep 0.1; test $$try -lt 100 || exit 1; \
+	  done; \
+	  printf '%s\n' '' "A token for alice, and what to try with it in another terminal:" '' \
+	  "curl -i http://$(LISTEN)/api/alice/tasks -H 'Authorization: Bearer $$token' -H 'Content-Type: application/json' -d '{\"title\":\"Buy milk\"}'   # 201: a task" '' \
+	  "curl -i http://$(LISTEN)/api/alice/tasks -H 'Authorization: Bearer $$token'   # 200: her tasks" '' \
+	  "curl -i http://$(LISTEN)/api/bob/tasks -H 'Authorization: Bearer $$token'   # 403: not hers" '' ) & \
+	exec $(BINARIES)/ownergate --listen $(LISTEN) --admin $(ADMIN) --upstream http://$(BACKEND) \
+	  --secret-file $(STATE)/secret -- $(BINARIES)/task-service --listen $(BACKEND) --database $(STATE)/tasks.db
+
+# Formatting, lints, unit, property and end-to-end tests, and the tests of the Better Auth example.
+test: check-rust check-node
+	$(CARGO) fmt --all --check
+	$(NPM) --prefix examples/better-auth ci
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) test --workspace --locked
+	$(NPM) --prefix examples/better-auth test
+
+check-rust:
+	@command -v $(CARGO) >/dev/null || { echo "missing: Rust 1.95 or newer, with rustfmt and clippy (https://rustup.rs)" >&2; exit 1; }
+	@command -v cc >/dev/null || { echo "missing: a C compiler, for the cryptography and SQLite (Debian: apt-get install build-essential)" >&2; exit 1; }
+
+check-node:
+	@node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null || { \
+	  echo "missing: Node 20 or newer, for the end-to-end tests with the real Better Auth (https://nodejs.org)" >&2; exit 1; }
+	@command -v $(NPM) >/dev/null || { echo "missing: npm, which comes with Node" >&2; exit 1; }

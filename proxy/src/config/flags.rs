@@ -66,7 +66,7 @@ pub struct Settings {
     #[arg(long, global = true, value_name = "FILE")]
     pub secret_file: Vec<String>,
     /// HMAC secret; everybody on this machine can read it here, so rather use --secret-file or BETTER_AUTH_SECRET
-    #[arg(long, global = true, value_name = "TEXT")]
+    #[arg(long, global = true, value_name = "TEXT", allow_hyphen_values = true)]
     pub secret: Vec<Hidden>,
     /// Where health, readiness and metrics are told, or "off" [default: 127.0.0.1:9901]
     #[arg(long, global = true, value_name = "ADDR")]

@@ -1,6 +1,7 @@
 // Better Auth as this service uses it: e-mail and password, and JWTs for other services.
 
 import { betterAuth } from "better-auth";
+import { symmetricDecrypt } from "better-auth/crypto";
 import { getMigrations } from "better-auth/db/migration";
 import { createJwk, jwt } from "better-auth/plugins/jwt";
 import { SignJWT } from "jose";
@@ -27,13 +28,30 @@ export function createAuth(settings, database, origin) {
 
 /**
  * Makes the first key before the first visitor comes: of several first calls at once each would make its own. Also
- * makes one of the configured algorithm when the database holds only others, which would go on signing otherwise.
+ * makes one of the configured algorithm when the store holds only others, which would go on signing otherwise.
  */
-export async function ensureSigningKey(settings, auth) {
+export async function ensureSigningKey(settings, auth, database) {
   if (settings.algorithm === "HS256") return;
+  const context = await auth.$context;
+  await dropLockedKeys(context, database);
   const { keys } = await auth.api.getJwks();
   if (keys.some((key) => key.alg === settings.algorithm)) return;
-  await createJwk({ context: await auth.$context }, jwtOptions(settings));
+  await createJwk({ context }, jwtOptions(settings));
+}
+
+/**
+ * Private keys are stored encrypted. Those that this secret does not open sign nothing any more, but Better Auth would
+ * go on choosing them, and every call for a token would fail.
+ */
+async function dropLockedKeys({ secretConfig, logger }, database) {
+  for (const { id, privateKey } of database.prepare("SELECT id, privateKey FROM jwks").all()) {
+    try {
+      await symmetricDecrypt({ key: secretConfig, data: JSON.parse(privateKey) });
+    } catch {
+      database.prepare("DELETE FROM jwks WHERE id = ?").run(id);
+      logger.warn(`Dropped signing key ${id}: it was made with another BETTER_AUTH_SECRET. Everybody has to sign in again.`);
+    }
+  }
 }
 
 function authOptions(settings, database) {

@@ -28,7 +28,7 @@ export async function startService(settings) {
   const origin = settings.origin ?? `http://localhost:${port}`;
   const auth = createAuth(settings, database, origin);
   server.on("request", createListener(settings, auth, database));
-  await ensureSigningKey(settings, auth);
+  await ensureSigningKey(settings, auth, database);
   const host = family === "IPv6" ? `[${address}]` : address;
   return { address: `${host}:${port}`, origin, stop: () => stop(server, database) };
 }

@@ -81,3 +81,17 @@ test("another algorithm signs at once, also with a store that holds keys of the 
   const keys = createLocalJWKSet(await keySet(service));
   for (const token of [old, fresh]) await jwtVerify(token, keys);
 });
+
+test("another secret on an old store ends every session and signs with keys of its own", async (context) => {
+  const DATABASE = databaseFile(context);
+  const before = await startService(context, { DATABASE });
+  const alice = await signUp(before);
+  const old = await tokenOf(before, alice);
+  await before.stop();
+  const service = await startService(context, { DATABASE, BETTER_AUTH_SECRET: `${SECRET} and another` });
+  assert.equal(await tokenOf(service, alice), undefined);
+  const fresh = await tokenOf(service, await signUp(service, "bob"));
+  const keys = createLocalJWKSet(await keySet(service));
+  await jwtVerify(fresh, keys);
+  await assert.rejects(jwtVerify(old, keys), { code: "ERR_JWKS_NO_MATCHING_KEY" });
+});

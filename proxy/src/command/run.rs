@@ -67,6 +67,9 @@ async fn operate(
     let phase = Rc::new(Cell::new(Phase::Starting));
     inform(&control, &reloader, &phase)?;
     let mut backend = supervised.map(|it| Backend::start(&it.command, &it.secrets)).transpose()?;
+    if let Some(group) = backend.as_ref().and_then(Backend::group) {
+        spawn_local(async move { report("passing signals on", group.pass_signals_on().await) });
+    }
     let grace = control.state().config.timeouts.drain;
     tokio::select! {
         accepted = accepts(backend.as_mut(), &control) => accepted?,

@@ -18,6 +18,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     net::{TcpStream, UnixStream},
     process::{Child, Command},
+    signal::unix::{SignalKind, signal},
     time::{Instant, sleep, timeout},
 };
 use tracing::{info, warn};
@@ -97,7 +98,7 @@ impl Backend {
                 accepted = probe(endpoint) => if accepted { return Ok(()) },
             }
             if Instant::now() >= deadline {
-                return Err(BackendFault::Silent { program: self.program.clone(), wanted: place(endpoint) });
+                return Err(BackendFault::Silent { program: self.program.clone(), wanted: endpoint.to_string() });
             }
         }
     }
@@ -113,13 +114,15 @@ impl Backend {
         }
     }
 
-    /// Sends a signal to the backend and whatever it started.
-    pub fn signal(&self, signal: Signal) {
-        let group = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        if let Some(group) = group
-            && let Err(fault) = kill_process_group(group, signal)
-        {
-            warn!(program = self.program, error = %fault, "the backend can't be sent a signal");
+    /// The processes that signals go to: the backend and whatever it started.
+    pub fn group(&self) -> Option<Group> {
+        let id = self.child.id().and_then(|id| i32::try_from(id).ok())?;
+        Pid::from_raw(id).map(Group)
+    }
+
+    fn signal(&self, signal: Signal) {
+        if let Some(group) = self.group() {
+            group.signal(signal);
         }
     }
 
@@ -135,6 +138,33 @@ impl Backend {
     }
 }
 
+/// The processes of a backend.
+#[derive(Clone, Copy, Debug)]
+pub struct Group(Pid);
+
+impl Group {
+    /// Passes `SIGUSR1` and `SIGUSR2` on as they come.
+    ///
+    /// # Errors
+    /// When the process cannot have signals delivered.
+    pub async fn pass_signals_on(self) -> io::Result<()> {
+        let mut first = signal(SignalKind::user_defined1())?;
+        let mut second = signal(SignalKind::user_defined2())?;
+        loop {
+            tokio::select! {
+                _ = first.recv() => self.signal(Signal::USR1),
+                _ = second.recv() => self.signal(Signal::USR2),
+            }
+        }
+    }
+
+    fn signal(self, signal: Signal) {
+        if let Err(fault) = kill_process_group(self.0, signal) {
+            warn!(error = %fault, "the backend can't be sent a signal");
+        }
+    }
+}
+
 /// Whether the endpoint accepts a connection, now or after a pause.
 async fn probe(endpoint: &Endpoint) -> bool {
     let connected = match endpoint {
@@ -145,11 +175,4 @@ async fn probe(endpoint: &Endpoint) -> bool {
         sleep(PROBE).await;
     }
     connected.is_ok()
-}
-
-fn place(endpoint: &Endpoint) -> String {
-    match endpoint {
-        Endpoint::Tcp { host, port } => format!("{host}:{port}"),
-        Endpoint::Unix(path) => format!("unix:{}", path.display()),
-    }
 }

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Fetcher, Pace, Snapshot, SourceFault, source::Source};
+use super::{Fetcher, Pace, Snapshot, SourceFault, next_generation, source::Source};
 use crate::{
     config::{IssuerConfig, KeySource, Secret},
     decide::{Algorithm, IssuerId, IssuerKeys, JwksFault, KeySet, Keys, Standing},
@@ -287,6 +287,7 @@ impl Reader {
 
     /// Swaps what is known of this issuer into the snapshot, beside what the others' feeds wrote there.
     fn publish(&self, set: Option<Arc<KeySet>>, standing: Standing) {
+        let generation = set.is_some().then(next_generation);
         self.current.rcu(|snapshot| {
             let mut keys: Vec<IssuerKeys> = snapshot.keys.0.clone();
             if let Some(held) = keys.get_mut(self.place.0) {
@@ -295,7 +296,7 @@ impl Reader {
                     held.set = Arc::clone(set);
                 }
             }
-            Snapshot { keys: Keys(keys), generation: snapshot.generation + u64::from(set.is_some()) }
+            Snapshot { keys: Keys(keys), generation: generation.unwrap_or(snapshot.generation) }
         });
     }
 }

@@ -14,7 +14,13 @@ mod feed;
 mod fetch;
 mod source;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 
@@ -63,9 +69,15 @@ impl Default for Pace {
 pub struct Snapshot {
     /// The keys.
     pub keys: Keys,
-    /// Differs from every earlier snapshot's if any issuer's set does: what was verified by keys of another
-    /// generation has to be verified again.
+    /// Differs from that of every other snapshot of this process whose keys or issuers are others: what was verified by
+    /// keys of another generation has to be verified again.
     pub generation: u64,
+}
+
+/// A generation that nothing had yet. One count for all stores: one that a reload replaces may still be swapping.
+fn next_generation() -> u64 {
+    static GENERATIONS: AtomicU64 = AtomicU64::new(0);
+    GENERATIONS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// The keys of every issuer, as fresh as the issuers let them be.
@@ -149,8 +161,7 @@ impl KeyStore {
         if !faults.is_empty() {
             return Err(faults);
         }
-        let generation = previous.map_or(0, |previous| previous.snapshot().generation + 1);
-        let current = Arc::new(ArcSwap::from_pointee(Snapshot { keys: Keys(keys), generation }));
+        let current = Arc::new(ArcSwap::from_pointee(Snapshot { keys: Keys(keys), generation: next_generation() }));
         let keyring = |(place, (issuer, origin)): (usize, (&IssuerConfig, Origin))| Keyring {
             name: issuer.rules.name.clone(),
             feed: match origin {
@@ -166,7 +177,10 @@ impl KeyStore {
 
     /// Keys that never change.
     pub fn fixed(keys: Keys) -> Self {
-        Self { current: Arc::new(ArcSwap::from_pointee(Snapshot { keys, generation: 0 })), keyrings: Box::default() }
+        Self {
+            current: Arc::new(ArcSwap::from_pointee(Snapshot { keys, generation: next_generation() })),
+            keyrings: Box::default(),
+        }
     }
 
     /// The keys as they are now.

@@ -2,7 +2,7 @@
 
 use http::{HeaderName, Method};
 
-use super::{Fault, defaults, issuer::narrow, route::method, section::Section, text::Text, url};
+use super::{Fault, defaults, dump::Dump, issuer::narrow, route::method, section::Section, text::Text, url};
 use crate::decide::Cors;
 
 pub(super) fn read(section: &mut Section<'_>, route_methods: &[Method]) -> Option<Cors> {
@@ -22,8 +22,17 @@ pub(super) fn read(section: &mut Section<'_>, route_methods: &[Method]) -> Optio
     })
 }
 
+pub(super) fn write(cors: &Cors, dump: &mut Dump<'_>) {
+    dump.table("[route.cors]");
+    dump.list("origins", &*cors.origins);
+    dump.list("methods", &*cors.methods);
+    dump.list("headers", &*cors.headers);
+    dump.list("expose", &*cors.expose);
+    dump.number("max_age_seconds", cors.max_age_seconds);
+}
+
 /// What the route answers, or the usual ones where it answers any.
-pub(super) fn default_methods(route_methods: &[Method]) -> Box<[Method]> {
+fn default_methods(route_methods: &[Method]) -> Box<[Method]> {
     if route_methods.is_empty() { defaults::CORS_METHODS.into() } else { route_methods.into() }
 }
 

@@ -73,6 +73,8 @@ pub(super) enum GivenKeys {
     },
     /// A key set's URL or file.
     Jwks(Text),
+    /// They are given, and what is wrong with them is told already.
+    Faulty,
 }
 
 /// What flags and variables say, by the table of the file that it goes over.
@@ -126,6 +128,7 @@ impl GivenSettings {
     /// Everything that goes over the one issuer.
     pub(super) fn of_issuer(&self) -> Vec<&Place> {
         let keys = self.keys.iter().flat_map(|keys| match keys {
+            GivenKeys::Faulty => Vec::new(),
             GivenKeys::Jwks(text) => vec![text],
             GivenKeys::Secrets { inline, files } => inline.iter().chain(files).collect(),
         });
@@ -181,6 +184,9 @@ impl Layer {
     }
 
     fn keys(&self, loader: &Loader<'_>, issuer: &mut Overrides) -> Option<GivenKeys> {
+        if self.is_empty() {
+            return None;
+        }
         let texts = |given: &Option<Given>, key| given.as_ref().map(|given| given.texts(key));
         let secrets = self.secret.as_ref().or(self.secret_file.as_ref());
         let key_set = self.jwks.as_ref().or(self.better_auth.as_ref());
@@ -196,7 +202,7 @@ impl Layer {
         }
         let implied = self.better_auth.as_ref().and_then(|given| better_auth(given, loader, issuer));
         let jwks = texts(&self.jwks, "jwks").and_then(|mut texts| texts.pop());
-        jwks.or(implied).map(GivenKeys::Jwks)
+        Some(jwks.or(implied).map_or(GivenKeys::Faulty, GivenKeys::Jwks))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use http::HeaderName;
 
-use super::{Fault, defaults, section::Section, text::Text};
+use super::{Fault, defaults, dump::Dump, section::Section, text::Text};
 use crate::decide::IdentityHeaders;
 
 pub(super) fn read(section: &mut Section<'_>) -> IdentityHeaders {
@@ -20,6 +20,15 @@ pub(super) fn read(section: &mut Section<'_>) -> IdentityHeaders {
         }
     }
     headers
+}
+
+pub(super) fn write(identity: &IdentityHeaders, dump: &mut Dump<'_>) {
+    dump.table("[identity]");
+    dump.entry("header", identity.header.as_str());
+    if !identity.claims.is_empty() {
+        dump.table("[identity.claims]");
+        identity.claims.iter().for_each(|(header, claim)| dump.entry(header.as_str(), &**claim));
+    }
 }
 
 /// Names that frame a message, belong to a connection, carry credentials, or that the proxy sets itself.

@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use http::Uri;
+use toml::Value;
 
-use super::{Fault, Secret, defaults, given::GivenKeys, loader::Loader, section::Section, text::Text, url};
+use super::{
+    Fault, Secret, defaults, dump::Dump, given::GivenKeys, loader::Loader, route::inline, secret, section::Section,
+    text::Text, url,
+};
 use crate::decide::{Algorithm, Issuer, KeySet, TokenSource};
 
 /// One issuer: its rules and where its keys come from.
@@ -46,6 +50,37 @@ impl IssuerConfig {
         let keys = KeySource::read(section, given, plain_hosts)?;
         check_together(section, &rules, &keys);
         Some(Self { rules, keys })
+    }
+}
+
+impl IssuerConfig {
+    pub(super) fn write(&self, dump: &mut Dump<'_>) {
+        let rules = &self.rules;
+        dump.table("[[issuer]]");
+        dump.entry("name", &*rules.name);
+        self.keys.write(dump);
+        dump.optional("issuer", rules.issuer.as_deref());
+        dump.some("audience", &*rules.audience);
+        dump.some("algorithms", &*rules.algorithms);
+        dump.number("leeway_seconds", rules.leeway_seconds);
+        dump.list("token_types", &*rules.token_types);
+        dump.entry("user_claim", &*rules.user_claim);
+        dump.list("required_claims", &*rules.required_claims);
+        if let Some(seconds) = rules.max_lifetime_seconds {
+            dump.number("max_lifetime_seconds", seconds);
+        }
+        dump.list("scope_claims", &*rules.scope_claims);
+        dump.optional("role_claim", rules.role_claim.as_deref());
+        dump.entry("token_from", Value::Array(rules.token_from.iter().map(written).collect()));
+    }
+}
+
+fn written(source: &TokenSource) -> Value {
+    match source {
+        TokenSource::Header => "header".into(),
+        TokenSource::Cookie(name) => inline([("cookie", (&**name).into())]),
+        TokenSource::Query(name) => inline([("query", (&**name).into())]),
+        TokenSource::WebSocketProtocol => "websocket-protocol".into(),
     }
 }
 
@@ -123,8 +158,8 @@ fn check_together(section: &Section<'_>, rules: &Issuer, keys: &KeySource) {
     }
     if !secrets {
         // Without them, every token under the same keys would do: an ID token, a session cache, a logout token.
-        section.require("issuer", "the iss of its tokens: with a key set it must be checked");
-        section.require("audience", "the aud of its tokens: with a key set it must be checked");
+        section.require("issuer", "the iss of its tokens (--issuer): with a key set it must be checked");
+        section.require("audience", "the aud of its tokens (--audience): with a key set it must be checked");
     }
 }
 
@@ -162,12 +197,22 @@ impl KeySource {
 
     fn of_given(given: &GivenKeys, loader: &Loader<'_>, plain_hosts: &[Box<str>]) -> Option<Self> {
         match given {
+            GivenKeys::Faulty => None,
             GivenKeys::Jwks(text) => loader.accept(Self::of_jwks(text, loader, plain_hosts)),
             GivenKeys::Secrets { inline, files } => {
                 let inline = inline.iter().map(|text| Secret::read_inline(text, loader));
                 let secrets = inline.chain(files.iter().map(|text| Secret::read_file(text, loader)));
                 Some(Self::Secrets(secrets.filter_map(|secret| loader.accept(secret)).collect()))
             }
+        }
+    }
+
+    fn write(&self, dump: &mut Dump<'_>) {
+        match self {
+            Self::JwksUrl(url) => dump.entry("jwks", url.to_string()),
+            Self::JwksFile(path) => dump.entry("jwks", dump.path(path)),
+            Self::Discovery(url) => dump.entry("discovery", url.to_string()),
+            Self::Secrets(secrets) => secret::write(secrets, dump),
         }
     }
 

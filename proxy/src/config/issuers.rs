@@ -30,6 +30,11 @@ pub(super) fn read(root: &mut Section<'_>, given: &GivenSettings, plain_hosts: &
     issuers
 }
 
+/// Whether anything says where keys come from.
+pub(super) fn are_given(root: &Section<'_>, given: &GivenSettings) -> bool {
+    root.has("issuer") || given.keys.is_some() || root.loader.environment.value(BETTER_AUTH_SECRET).is_some()
+}
+
 fn without_file(
     root: &mut Section<'_>,
     given: &GivenSettings,

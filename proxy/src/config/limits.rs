@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{defaults, section::Section};
+use super::{defaults, dump::Dump, section::Section};
 
 /// Caps on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +55,16 @@ impl Limits {
             body_bytes: body_bytes(section, "body").unwrap_or(default.body_bytes),
         }
     }
+
+    pub(super) fn write(&self, dump: &mut Dump<'_>) {
+        dump.table("[limits]");
+        dump.number("head", self.head_bytes);
+        dump.number("path", self.path_bytes);
+        dump.number("token", self.token_bytes);
+        dump.number("body", self.body_bytes);
+        dump.number("connections", self.connections);
+        dump.number("json_depth", self.json_depth);
+    }
 }
 
 /// The size of a body, 0 for unlimited.
@@ -74,5 +84,14 @@ impl Timeouts {
             response_head: seconds("response_head", 0.1..=86_400.0, default.response_head),
             drain: seconds("drain", 0.0..=86_400.0, default.drain),
         }
+    }
+    pub(super) fn write(&self, dump: &mut Dump<'_>) {
+        dump.table("[timeouts]");
+        dump.seconds("request_head", self.request_head);
+        dump.seconds("body_idle", self.body_idle);
+        dump.seconds("keep_alive", self.keep_alive);
+        dump.seconds("connect", self.connect);
+        dump.seconds("response_head", self.response_head);
+        dump.seconds("drain", self.drain);
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Config, Environment, Fault, Limits, Log, Place, ReadFile, Server, Settings, Timeouts, Warning,
+    Config, Environment, Fault, IssuerConfig, Limits, Log, Place, ReadFile, Server, Settings, Timeouts, Warning,
     given::{CONFIG, GivenSettings},
     identity, issuers,
     loader::{Loader, Origin},
@@ -26,27 +26,61 @@ impl Config {
         environment: &Environment,
         read: ReadFile<'_>,
     ) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
-        let Some(file) = config_file(settings, environment).map_err(|fault| vec![fault])? else {
-            return assemble(settings, Loader::new(environment, read, None), None);
-        };
-        let path = Path::new(&file.value);
-        let content = Loader::new(environment, read, None)
-            .content(&file, "a configuration file")
-            .and_then(|(_, content)| {
-                let found = || file.fault_finding(format!("{:?}, which is not UTF-8", file.value), "a TOML file");
-                String::from_utf8(content).map_err(|_| found())
-            })
-            .map_err(|fault| vec![fault])?;
-        let origin = Origin::new(path, &content);
-        let (table, errors) = DeTable::parse_recoverable(&content);
-        if !errors.is_empty() {
-            let mut faults: Vec<Fault> = errors.iter().map(|error| syntax(error, &origin)).collect();
-            faults.sort();
-            faults.dedup();
-            return Err(faults);
-        }
-        assemble(settings, Loader::new(environment, read, Some(&origin)), Some(table.get_ref()))
+        with_root(settings, environment, read, read_root)
     }
+}
+
+impl IssuerConfig {
+    /// Reads the issuers alone, for what needs neither upstream nor route; none where no key source is given.
+    ///
+    /// # Errors
+    /// Every fault of the issuers, in the order of their places.
+    pub fn load(
+        settings: &Settings,
+        environment: &Environment,
+        read: ReadFile<'_>,
+    ) -> Result<(Vec<Self>, Vec<Warning>), Vec<Fault>> {
+        with_root(settings, environment, read, |root, given| {
+            for name in ["log", "identity", "limits", "timeouts", "upstream", "route"] {
+                root.pass_over(name);
+            }
+            let server = root.within("server", given.server.clone(), Server::read);
+            if !issuers::are_given(root, &given) {
+                root.pass_over("issuer");
+                return Some(Vec::new());
+            }
+            let issuers = issuers::read(root, &given, &server.plain_http_hosts);
+            issuers.into_iter().map(|(_, issuer)| issuer).collect()
+        })
+    }
+}
+
+/// Opens the file, if there is one, and reads it with a function that gets the whole and what goes over it.
+fn with_root<T>(
+    settings: &Settings,
+    environment: &Environment,
+    read: ReadFile<'_>,
+    read_root: impl FnOnce(&mut Section<'_>, GivenSettings) -> Option<T>,
+) -> Result<(T, Vec<Warning>), Vec<Fault>> {
+    let Some(file) = config_file(settings, environment).map_err(|fault| vec![fault])? else {
+        return assemble(settings, Loader::new(environment, read, None), None, read_root);
+    };
+    let content = content(&file, &Loader::new(environment, read, None)).map_err(|fault| vec![fault])?;
+    let origin = Origin::new(Path::new(&file.value), &content);
+    let (table, errors) = DeTable::parse_recoverable(&content);
+    if !errors.is_empty() {
+        let mut faults: Vec<Fault> = errors.iter().map(|error| syntax(error, &origin)).collect();
+        faults.sort();
+        faults.dedup();
+        return Err(faults);
+    }
+    assemble(settings, Loader::new(environment, read, Some(&origin)), Some(table.get_ref()), read_root)
+}
+
+fn content(file: &Text, loader: &Loader<'_>) -> Result<String, Fault> {
+    let (path, content) = loader.content(file, "a configuration file")?;
+    let found = || format!("{:?}, which is not UTF-8", path.display());
+    String::from_utf8(content).map_err(|_| file.fault_finding(found(), "a TOML file"))
 }
 
 fn config_file(settings: &Settings, environment: &Environment) -> Result<Option<Text>, Fault> {
@@ -67,17 +101,18 @@ fn syntax(error: &toml::de::Error, origin: &Origin) -> Fault {
     Fault::new(place, "", format!("no TOML ({})", error.message()), "TOML 1.1")
 }
 
-fn assemble(
+fn assemble<T>(
     settings: &Settings,
     loader: Loader<'_>,
     table: Option<&DeTable<'_>>,
-) -> Result<(Config, Vec<Warning>), Vec<Fault>> {
+    read_root: impl FnOnce(&mut Section<'_>, GivenSettings) -> Option<T>,
+) -> Result<(T, Vec<Warning>), Vec<Fault>> {
     let given = GivenSettings::read(settings, &loader);
     let place = (String::new(), loader.nowhere());
-    let config = Section::read(&loader, place, table, Vec::new(), |root| read_root(root, given));
+    let value = Section::read(&loader, place, table, Vec::new(), |root| read_root(root, given));
     let (faults, warnings) = loader.into_findings();
-    match config {
-        Some(config) if faults.is_empty() => Ok((config, warnings)),
+    match value {
+        Some(value) if faults.is_empty() => Ok((value, warnings)),
         Some(_) | None => Err(faults),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use super::section::Section;
+use super::{dump::Dump, section::Section};
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,6 +49,12 @@ impl Log {
         let format = section.parsed("format", |text| text.parse("text or json"));
         let level = section.parsed("level", |text| text.parse("error, warn, info, debug or trace"));
         Self { format: format.unwrap_or_default(), level: level.unwrap_or_default() }
+    }
+
+    pub(super) fn write(self, dump: &mut Dump<'_>) {
+        dump.table("[log]");
+        dump.entry("format", self.format.as_str());
+        dump.entry("level", self.level.as_str());
     }
 }
 

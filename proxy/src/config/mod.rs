@@ -7,6 +7,7 @@
 mod address;
 mod cors;
 mod defaults;
+mod dump;
 mod fault;
 mod flags;
 mod given;

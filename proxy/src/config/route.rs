@@ -1,9 +1,11 @@
 //! Routes: which paths, for whom, and where to.
 
 use http::Method;
+use toml::Value;
 
 use super::{
-    Fault, Place, cors,
+    Config, Fault, IssuerConfig, Place, Upstream, cors,
+    dump::Dump,
     issuer::narrow,
     limits::body_bytes,
     named::{Named, names},
@@ -60,6 +62,47 @@ pub(super) fn read(section: &mut Section<'_>, named: &Named<'_>) -> Option<Place
         enforce,
     };
     Some(Placed { route, key: path.key, place: path.place })
+}
+
+pub(super) fn write(route: &Route, config: &Config, dump: &mut Dump<'_>) {
+    let issuers: Vec<&IssuerConfig> = route.issuers.iter().filter_map(|id| config.issuers.get(id.0)).collect();
+    let upstream: Option<&Upstream> = config.upstreams.get(route.upstream.0);
+    dump.table("[[route]]");
+    dump.entry("path", route.pattern.as_str());
+    dump.entry("access", written(&route.access));
+    dump.some("issuers", issuers.iter().map(|issuer| &*issuer.rules.name));
+    dump.some("methods", &*route.methods);
+    dump.some("scopes", &*route.scopes);
+    dump.some("roles", &*route.roles);
+    dump.optional("upstream", upstream.map(|upstream| &*upstream.name));
+    dump.entry("forward_credentials", route.forward_credentials);
+    if let Some(body_bytes) = route.body_bytes {
+        dump.number("body_bytes", body_bytes);
+    }
+    if let Some(limit) = route.rate_limit {
+        let pairs = [("per_second", limit.per_second), ("burst", limit.burst)];
+        dump.entry("rate_limit", inline(pairs.map(|(key, number)| (key, i64::from(number).into()))));
+    }
+    if route.access != Access::Public {
+        dump.entry("enforce", route.enforce);
+    }
+    if let Some(cors) = &route.cors {
+        cors::write(cors, dump);
+    }
+}
+
+fn written(access: &Access) -> Value {
+    match access {
+        Access::Public => "public".into(),
+        Access::Optional => "optional".into(),
+        Access::SignedIn => "signed-in".into(),
+        Access::Owner { capture } => inline([("owner", (&**capture).into())]),
+    }
+}
+
+/// A table on one line.
+pub(super) fn inline<const N: usize>(pairs: [(&str, Value); N]) -> Value {
+    Value::Table(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
 fn pattern(text: &Text) -> Result<Pattern, Fault> {

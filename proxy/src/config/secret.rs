@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf};
 
 use super::{
     Fault, Place, Warning,
+    dump::Dump,
     fault::quoted,
     loader::{Environment, Loader},
     text::Text,
@@ -137,6 +138,26 @@ impl Secret {
         };
         Err(text.fault_finding(found, WANTED))
     }
+}
+
+/// Says where secrets are, and not what they are.
+pub(super) fn write(secrets: &[Secret], dump: &mut Dump<'_>) {
+    let (mut variables, mut files, mut nowhere) = (Vec::new(), Vec::new(), 0);
+    for secret in secrets {
+        match &secret.origin {
+            SecretOrigin::Variable(name) => variables.push(name.to_string()),
+            SecretOrigin::File(path) => files.push(dump.path(path)),
+            SecretOrigin::CommandLine => {
+                nowhere += 1;
+                let name =
+                    if nowhere == 1 { "OWNERGATE_SECRET".to_owned() } else { format!("OWNERGATE_SECRET_{nowhere}") };
+                dump.comment(&format!("A secret of the command line: put it into {name} before this file is loaded."));
+                variables.push(name);
+            }
+        }
+    }
+    dump.some("secret_env", variables);
+    dump.some("secret_file", files);
 }
 
 fn warn(text: &Text, loader: &Loader<'_>, message: &str) {

@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{Address, Fault, Warning, defaults, section::Section, text::Text};
+use super::{Address, Fault, Warning, defaults, dump::Dump, section::Section, text::Text};
 
 /// Where and how the proxy listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +63,24 @@ impl Server {
         server.check_addresses(section);
         server.check_trust(section);
         server
+    }
+
+    pub(super) fn write(&self, dump: &mut Dump<'_>) {
+        dump.table("[server]");
+        let listen: Vec<String> = self.listen.iter().map(|address| dump.address(address)).collect();
+        dump.list("listen", listen);
+        dump.entry("admin", self.admin.as_ref().map_or_else(|| "off".to_owned(), |address| dump.address(address)));
+        dump.list("trusted_proxies", &self.trusted_proxies);
+        dump.list("plain_http_hosts", &*self.plain_http_hosts);
+        if let Some(workers) = self.workers {
+            dump.number("workers", workers.get());
+        }
+        if let Some(tls) = &self.tls {
+            dump.table("[server.tls]");
+            dump.entry("certificate", dump.path(&tls.certificate));
+            dump.entry("key", dump.path(&tls.key));
+            dump.optional("client_ca", tls.client_ca.as_deref().map(|path| dump.path(path)));
+        }
     }
 
     fn check_addresses(&self, section: &Section<'_>) {

@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf};
 use super::{
     Fault,
     address::unix_path,
+    dump::{Dump, quoted_key},
     loader::Loader,
     section::Section,
     text::Text,
@@ -68,6 +69,25 @@ impl Upstream {
         }
         let endpoints = addresses.into_iter().map(|(endpoint, _)| endpoint).collect();
         Some(Self { name: name.into(), endpoints, tls: secure.then_some(tls) })
+    }
+
+    pub(super) fn write(&self, dump: &mut Dump<'_>) {
+        dump.table(&format!("[upstream.{}]", quoted_key(&self.name)));
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let url = |endpoint: &Endpoint| match endpoint {
+            Endpoint::Tcp { .. } => format!("{scheme}://{endpoint}"),
+            Endpoint::Unix(path) => format!("unix:{}", dump.path(path)),
+        };
+        let urls: Vec<String> = self.endpoints.iter().map(url).collect();
+        dump.list("url", urls);
+        if let Some(tls) = &self.tls {
+            dump.optional("server_name", tls.server_name.as_deref());
+            dump.optional("ca", tls.ca.as_deref().map(|path| dump.path(path)));
+            if let Some((certificate, key)) = &tls.client_certificate {
+                dump.entry("client_certificate", dump.path(certificate));
+                dump.entry("client_key", dump.path(key));
+            }
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use ownergate::{
-    config::{Config, Environment, Fault, KeySource, Place, SecretOrigin, Settings, Warning},
+    config::{Config, Environment, Fault, KeySource, SecretOrigin, Settings, Warning},
     serve::{
         State,
         jwks::{Fetcher, KeyStore, Pace},
@@ -59,11 +59,6 @@ pub(super) fn load(settings: &Settings, environment: &Environment) -> Result<Loa
     let mut files = files.into_inner();
     files.extend(pem_files(&config));
     Ok(Loaded { config, files, warnings })
-}
-
-/// Whether all that is wrong is that nothing says where keys come from.
-pub(super) fn lack_keys_alone(faults: &[Fault]) -> bool {
-    faults.iter().all(|fault| fault.place == Place::CommandLine && *fault.key == *"issuer")
 }
 
 impl Loaded {

@@ -16,7 +16,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use ownergate::{
     config::{Environment, Flags, Settings, Tool},
     decide::Timestamp,
@@ -67,13 +67,16 @@ pub(crate) fn dispatch(flags: Flags, environment: Environment) -> Result<ExitCod
             let Loaded { config, warnings, .. } = load()?;
             say(local(check::check(config, &warnings))??)
         }
-        Some(Tool::Config) => Err(anyhow!("`ownergate config` is not there yet").into()),
+        Some(Tool::Config) => {
+            let directory = std::env::current_dir().context("the working directory")?;
+            say(load()?.config.to_toml(&directory))
+        }
         Some(Tool::Explain(request)) => {
             let account = local(explain::explain(&request, load()?.config, now()))??;
             say(&account.text)?;
             Ok(exit_code(account.forwarded))
         }
-        Some(Tool::Token(request)) => say(token::token(&request, settings, &environment, now())?),
+        Some(Tool::Token(request)) => say(token::token(&request, &settings, &environment, now())?),
         Some(Tool::Test { file }) => {
             let account = cases::run(Path::new(&file), load()?.config, now())?;
             say(&account.text)?;

@@ -1,5 +1,7 @@
 //! `ownergate token`: a signed token for local work.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use aws_lc_rs::rand;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -9,10 +11,7 @@ use ownergate::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{
-    CommandFault, jwt,
-    load::{self, SettingsFault},
-};
+use super::{CommandFault, jwt, load::SettingsFault};
 
 /// A token that the first issuer with a secret accepts. Where no key source is configured at all, it is signed with a
 /// new secret, and standard error says how to start a proxy that accepts it.
@@ -21,21 +20,17 @@ use super::{
 /// Faults of the settings, no issuer with a secret, or an id that could be nobody's.
 pub(super) fn token(
     request: &Token,
-    mut settings: Settings,
+    settings: &Settings,
     environment: &Environment,
     now: Timestamp,
 ) -> Result<String, CommandFault> {
     UserId::new(&request.user).with_context(|| format!("--user {:?} could be nobody's id", request.user))?;
-    if settings.config.is_none() {
-        // Where requests would go has no say in a token.
-        settings.upstream.get_or_insert_with(|| "http://127.0.0.1".into());
+    let read = |path: &Path| std::fs::read(path);
+    let (issuers, _) = IssuerConfig::load(settings, environment, &read).map_err(SettingsFault::from)?;
+    if issuers.is_empty() {
+        return Ok(with_new_secret(request, now)?);
     }
-    let config = match load::load(&settings, environment) {
-        Ok(loaded) => loaded.config,
-        Err(faults) if load::lack_keys_alone(&faults) => return Ok(with_new_secret(request, now)?),
-        Err(faults) => return Err(SettingsFault::from(faults).into()),
-    };
-    let (issuer, secret) = config.issuers.iter().find_map(signer).context(
+    let (issuer, secret) = issuers.iter().find_map(signer).context(
         "this configuration holds no secret: its tokens come from the issuer \
          (Better Auth gives a signed-in user one at /api/auth/token)",
     )?;

@@ -2,4 +2,9 @@
 //!
 //! `RUST_TEST_THREADS` may be raised freely: tests share no port, no folder and no process.
 
+mod gate;
+mod identity_header;
 mod kit;
+mod ownership;
+mod paths;
+mod tokens;

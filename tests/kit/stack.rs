@@ -35,7 +35,8 @@ fn build() -> PathBuf {
     // target/PROFILE/deps/e2e-HASH
     let folder = test.ancestors().nth(2).expect("a test stands in the target folder").to_owned();
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "-p", "ownergate", "-p", "task-service"]);
+    // The whole workspace: with a part of it the features of shared dependencies differ, and they are all built twice.
+    cargo.args(["build", "--quiet", "--workspace", "--bins"]);
     if folder.ends_with("release") {
         cargo.arg("--release");
     }

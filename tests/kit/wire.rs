@@ -37,6 +37,11 @@ impl Wire {
     /// Connects to `address`.
     pub fn to(address: &Address) -> Self {
         let socket = Socket::connect(address).unwrap_or_else(|fault| panic!("cannot connect to {address}: {fault}"));
+        Self::over(socket)
+    }
+
+    /// Goes on over a connection that there is already.
+    pub fn over(socket: Socket) -> Self {
         Self { conversation: Conversation::over(socket) }
     }
 

@@ -2,8 +2,10 @@
 //!
 //! `RUST_TEST_THREADS` may be raised freely: tests share no port, no folder and no process.
 
+mod better_auth;
 mod gate;
 mod identity_header;
+mod keys;
 mod kit;
 mod ownership;
 mod paths;

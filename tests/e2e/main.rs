@@ -3,10 +3,22 @@
 //! `RUST_TEST_THREADS` may be raised freely: tests share no port, no folder and no process.
 
 mod better_auth;
+mod claims;
+mod commands;
+mod configured;
+mod cors;
 mod gate;
 mod identity_header;
+mod issuers;
 mod keys;
 mod kit;
+mod limits;
+mod operator;
 mod ownership;
 mod paths;
+mod reload;
+mod routes;
+mod shutdown;
+mod tasks;
 mod tokens;
+mod upstream;

@@ -1,4 +1,4 @@
-//! The commands that check and explain a configuration.
+//! The commands that check, explain and print a configuration.
 
 use e2e::key::Key;
 use e2e::stack::{Finished, SECRET, command, run};
@@ -169,4 +169,26 @@ fn explain_takes_headers_as_the_proxy_does() {
 fn token_needs_a_user() {
     let finished = Folder::with("").run(&["token"]);
     assert_eq!(finished.code, 64, "{}", finished.everything());
+}
+
+#[test]
+fn the_effective_configuration_loads_again_and_shows_no_secret() {
+    let folder = Folder::with(GOOD);
+    let first = folder.run(&["config", "--config", "gate.toml"]);
+    assert_eq!(first.code, 0, "{}", first.everything());
+    assert!(!first.everything().contains(SECRET));
+    std::fs::write(folder.0.path().join("again.toml"), &first.output).expect("the folder can be written");
+    let second = folder.run(&["config", "--config", "again.toml"]);
+    assert_eq!(second.code, 0, "{}", second.everything());
+    assert_eq!(second.output, first.output);
+}
+
+#[test]
+fn a_configuration_of_flags_is_printed_without_its_secret() {
+    let folder = Folder::with("");
+    let flags = ["config", "--upstream", "http://127.0.0.1:1", "--secret", SECRET];
+    let finished = folder.run(&flags);
+    assert_eq!(finished.code, 0, "{}", finished.everything());
+    assert!(finished.output.contains("/api/{user_id}/**"), "{}", finished.output);
+    assert!(!finished.everything().contains(SECRET), "{}", finished.everything());
 }

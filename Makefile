@@ -9,7 +9,7 @@ BACKEND ?= 127.0.0.1:8081
 STATE  ?= .run
 BINARIES = $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: run test check-rust check-node
+.PHONY: run test check-rust check-node check-postgres
 
 # Builds, makes a secret, starts the proxy with the task service as its child, and prints what to try with a token.
 run: check-rust
@@ -29,7 +29,7 @@ run: check-rust
 	  --secret-file $(STATE)/secret -- $(BINARIES)/task-service --listen $(BACKEND) --database $(STATE)/tasks.db
 
 # Formatting, lints, unit, property and end-to-end tests, and the tests of the Better Auth example.
-test: check-rust check-node
+test: check-rust check-node check-postgres
 	$(CARGO) fmt --all --check
 	$(NPM) --prefix examples/better-auth ci
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
@@ -44,3 +44,7 @@ check-node:
 	@node -e 'process.exit(process.versions.node.split(".")[0] >= 20 ? 0 : 1)' 2>/dev/null || { \
 	  echo "missing: Node 20 or newer, for the end-to-end tests with the real Better Auth (https://nodejs.org)" >&2; exit 1; }
 	@command -v $(NPM) >/dev/null || { echo "missing: npm, which comes with Node" >&2; exit 1; }
+
+check-postgres:
+	@test -n "$$POSTGRES_BIN$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null)" || { \
+	  echo "missing: PostgreSQL's server programs, for the task service's second store (Debian: apt-get install postgresql)" >&2; exit 1; }

@@ -1,5 +1,6 @@
 //! The log: where it goes, and one event for each exchange.
 
+use std::io::IsTerminal;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -28,7 +29,7 @@ pub fn start(format: Format) {
     let filter = EnvFilter::try_from_env("TASK_SERVICE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match format {
-        Format::Text => lines.init(),
+        Format::Text => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         Format::Json => lines.json().flatten_event(true).init(),
     }
 }

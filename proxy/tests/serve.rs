@@ -16,7 +16,7 @@ use std::{
 
 use ownergate::serve::Drained;
 
-use crate::plane::{Backend, Client, alice, config, config_with, start, state, token};
+use crate::plane::{Backend, Client, Message, alice, config, config_with, start, state, token};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -229,6 +229,53 @@ fn the_rest_of_a_refused_request_is_never_read_as_another() {
     assert_eq!(client.ask("GET /public/next", "", "").status(), 200, "the connection is kept");
     assert!(backend.received().head.starts_with("GET /public/next "));
     assert!(backend.heard().is_none());
+}
+
+#[test]
+fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let backend = Backend::scripted(|_, mut connection, heard| {
+        while let Some(head) = connection.head() {
+            let _ = heard.send(Message { head, ..Message::default() });
+            connection.send("HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\n\r\nbig");
+        }
+    });
+    let proxy = start(config(backend.address));
+    let mut client = proxy.connect();
+    client.request("POST /public/x", "Content-Length: 100000\r\n", "begun");
+    let answer = client.answer(true);
+    assert_eq!((answer.status(), &*answer.body), (413, "big"));
+    client.send(&"x".repeat(99_995));
+    assert_eq!(client.ask("GET /public/y", "", "").status(), 413, "the connection is kept and in step");
+    assert!(backend.received().head.starts_with("POST /public/x "));
+    assert!(backend.received().head.starts_with("GET /public/y "));
+}
+
+#[test]
+fn a_client_that_waits_is_asked_for_its_body_when_the_upstream_asks() {
+    let backend = Backend::scripted(|_, mut connection, heard| {
+        while let Some(head) = connection.head() {
+            if head.contains("/refused") {
+                connection.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno");
+                continue;
+            }
+            connection.send("HTTP/1.1 100 Continue\r\n\r\n");
+            let mut body = [0; 3];
+            connection.reader.read_exact(&mut body).unwrap();
+            let _ = heard.send(Message { head, body: String::from_utf8_lossy(&body).into_owned(), whole: true });
+            connection.send(OK);
+        }
+    });
+    let proxy = start(config(backend.address));
+    let lines = "Expect: 100-continue\r\nContent-Length: 3\r\n";
+    let mut client = proxy.connect();
+    client.request("POST /public/taken", lines, "");
+    assert!(client.head().unwrap().starts_with("HTTP/1.1 100 "));
+    client.send("abc");
+    assert_eq!(client.answer(true).status(), 200);
+    assert_eq!(backend.received().body, "abc");
+    let mut client = proxy.connect();
+    client.request("POST /public/refused", lines, "");
+    assert_eq!(client.answer(true).status(), 417, "without a 100 before it");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Bodies on their way through, in both directions, never gathered.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     error::Error,
     future::poll_fn,
     pin::Pin,
@@ -11,10 +11,17 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::request::Parts;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{connection::Link, tally::Tally, upstream::Lease, worker::Local};
+use super::{
+    connection::Link,
+    consent::{self, Asking, Consent},
+    tally::Tally,
+    upstream::Lease,
+    worker::Local,
+};
 use crate::decide::RouteId;
 
 /// Of a request that was refused early, so much is read and thrown away to keep its connection.
@@ -32,26 +39,27 @@ pub(super) enum RequestBody {
 }
 
 pub(super) struct Upload {
-    incoming: Incoming,
-    local: Rc<Local>,
     link: Rc<Link>,
+    local: Rc<Local>,
     progress: Rc<Progress>,
     limit: u64,
+    consent: Option<Asking>,
 }
 
-/// How far a request's body has come.
-#[derive(Debug, Default)]
+/// A request's body, and how far it has come.
 pub(super) struct Progress {
+    incoming: RefCell<Option<Incoming>>,
     bytes: Cell<u64>,
     state: Cell<Upstate>,
 }
 
 /// Why a request's body is where it is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Upstate {
     /// The upstream has not asked for more.
-    #[default]
     Offered,
+    /// The client waits to be asked for it, and the upstream has not asked.
+    Unasked,
     /// The upstream asked, the client has not sent.
     Awaited,
     /// All of it went on.
@@ -69,6 +77,8 @@ pub(super) enum BodyFault {
     TooLarge,
     #[error("the body broke off")]
     Cut(#[source] hyper::Error),
+    #[error("the exchange has ended before the body")]
+    Abandoned,
 }
 
 /// An answer's body on its way to the client.
@@ -85,6 +95,11 @@ enum Source {
 }
 
 impl Progress {
+    pub(super) fn of(incoming: Incoming, head: &Parts) -> Self {
+        let state = if consent::is_expected(head) { Upstate::Unasked } else { Upstate::Offered };
+        Self { incoming: RefCell::new(Some(incoming)), bytes: Cell::default(), state: Cell::new(state) }
+    }
+
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.get()
     }
@@ -92,25 +107,51 @@ impl Progress {
     pub(super) fn state(&self) -> Upstate {
         self.state.get()
     }
+
+    /// The bytes that are certain to come, before any has; `None` if there is no body.
+    pub(super) fn declared(&self) -> Option<u64> {
+        let incoming = self.incoming.borrow();
+        incoming.as_ref().filter(|incoming| !incoming.is_end_stream()).map(|incoming| incoming.size_hint().lower())
+    }
+
+    /// Nobody will take the rest of it. A client that waits to be asked for it is not asked.
+    pub(super) fn abandon(&self) {
+        let unread = self.incoming.take().filter(|unread| !unread.is_end_stream());
+        if let Some(unread) = unread.filter(|_| self.state.get() != Upstate::Unasked) {
+            discard(unread);
+        }
+    }
 }
 
 impl Upload {
-    /// `limit` in bytes.
+    /// `limit` in bytes; with `consent`, not a byte before the upstream has asked for it.
     pub(super) fn new(
-        incoming: Incoming,
         link: &Rc<Link>,
         local: &Rc<Local>,
         progress: &Rc<Progress>,
         limit: u64,
+        consent: Option<&Consent>,
     ) -> Self {
-        let (link, local, progress) = (Rc::clone(link), Rc::clone(local), Rc::clone(progress));
-        Self { incoming, local, link, progress, limit }
+        Self {
+            link: Rc::clone(link),
+            local: Rc::clone(local),
+            progress: Rc::clone(progress),
+            limit,
+            consent: consent.map(Consent::ask),
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if let Some(asking) = &mut self.consent {
+            ready!(asking.poll(cx));
+            self.consent = None;
+        }
         self.progress.state.set(Upstate::Awaited);
-        let frame = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        Poll::Ready(match frame {
+        let polled = match self.progress.incoming.borrow_mut().as_mut() {
+            Some(incoming) => Pin::new(incoming).poll_frame(cx),
+            None => return Poll::Ready(Some(Err(BodyFault::Abandoned))),
+        };
+        Poll::Ready(match ready!(polled) {
             Some(Ok(frame)) => Some(self.pass(frame)),
             Some(Err(error)) => {
                 self.progress.state.set(Upstate::Cut);
@@ -142,13 +183,21 @@ impl Upload {
                 Err(frame) => frame,
             },
         };
-        if frame.is_trailers() || self.incoming.is_end_stream() {
+        if frame.is_trailers() || self.is_end_stream() {
             self.end();
         } else {
             self.progress.state.set(Upstate::Offered);
             self.link.watch().await_request_body();
         }
         Ok(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.progress.incoming.borrow().as_ref().is_some_and(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.progress.incoming.borrow().as_ref().map_or_else(SizeHint::default, Body::size_hint)
     }
 
     fn end(&self) {
@@ -171,14 +220,14 @@ impl Body for RequestBody {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streaming(upload) => upload.incoming.is_end_stream(),
+            Self::Streaming(upload) => upload.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(upload) => upload.incoming.size_hint(),
+            Self::Streaming(upload) => upload.size_hint(),
         }
     }
 }
@@ -187,6 +236,9 @@ impl ResponseBody {
     /// The upstream's body; its connection is kept for the next request once the body has ended.
     pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, tally: Tally) -> Self {
         tally.link().watch().answer_moves();
+        if incoming.is_end_stream() {
+            tally.progress().abandon();
+        }
         Self { source: Source::Upstream(incoming, lease), tally }
     }
 
@@ -232,6 +284,9 @@ impl Body for ResponseBody {
             Some(Ok(frame)) => this.tally.sent(frame.data_ref().map_or(0, Bytes::len)),
             Some(Err(error)) => this.tally.broke_off(error),
             None => this.tally.complete(),
+        }
+        if this.is_end_stream() || frame.is_none() {
+            this.tally.progress().abandon();
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }

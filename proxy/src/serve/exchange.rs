@@ -3,12 +3,11 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
-use http_body::Body;
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::{
-    body::{ResponseBody, discard},
+    body::{Progress, ResponseBody},
     connection::Link,
     forward::forward,
     reply,
@@ -22,27 +21,24 @@ pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Resp
     link.watch().begin();
     let local = link.worker.local();
     let (parts, body) = request.into_parts();
-    let mut tally = Tally::begin(&link, &local, &parts);
+    let progress = Rc::new(Progress::of(body, &parts));
+    let mut tally = Tally::begin(&link, &local, &parts, &progress);
     let request_id = tally.request_id().clone();
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let head = Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
     let mut answer = match local.decide(&head).await {
         Decision::Forward(permit) => {
             tally.permitted(&permit);
-            match forward(&link, &local, &permit, parts, body, &mut tally).await {
+            match forward(&link, &local, &permit, parts, &progress, &mut tally).await {
                 Ok(forwarded) => forwarded.into_answer(tally),
                 Err(denial) => refuse(denial, tally),
             }
         }
         Decision::Preflight(route, headers) => {
-            spare_connection(body, &parts);
             tally.routed(route);
             return own(StatusCode::NO_CONTENT, headers, Bytes::new(), tally);
         }
-        Decision::Refuse(denial) => {
-            spare_connection(body, &parts);
-            refuse(denial, tally)
-        }
+        Decision::Refuse(denial) => refuse(denial, tally),
     };
     let route = answer.body().route();
     local.state.decorate(route, origin.as_ref(), answer.headers_mut());
@@ -59,16 +55,9 @@ fn refuse(denial: Denial, mut tally: Tally) -> Response<ResponseBody> {
 
 fn own(status: StatusCode, headers: HeaderMap, body: Bytes, mut tally: Tally) -> Response<ResponseBody> {
     tally.answered(status);
+    tally.progress().abandon();
     let mut answer = Response::new(ResponseBody::own(body, tally));
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;
     answer
-}
-
-/// A client that waits to be asked for its body is not asked. One that sends it anyway is heard out for a while, so
-/// that the answer is not lost with a connection that was reset.
-fn spare_connection(body: Incoming, head: &Parts) {
-    if !body.is_end_stream() && !head.headers.contains_key(header::EXPECT) {
-        discard(body);
-    }
 }

@@ -7,8 +7,9 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::{
-    body::{Progress, RequestBody, ResponseBody, Upload, Upstate, discard},
+    body::{Progress, RequestBody, ResponseBody, Upload, Upstate},
     connection::Link,
+    consent::{self, Consent},
     dial::DialFault,
     log,
     tally::{REQUEST_ID, Tally},
@@ -38,20 +39,22 @@ pub(super) async fn forward(
     local: &Rc<Local>,
     permit: &Permit,
     mut head: Parts,
-    body: Incoming,
+    progress: &Rc<Progress>,
     tally: &mut Tally,
 ) -> Result<Forwarded, Denial> {
-    let progress = Rc::new(Progress::default());
-    tally.follow(&progress);
     let upgrade = upgrade::asked(&mut head);
-    let body = upload(link, local, permit, body, &progress)?;
+    let consent = consent::is_expected(&head).then(Consent::default);
+    let body = upload(link, local, permit, consent.as_ref(), progress)?;
     let mut request = onward(link, local, permit, head, body, tally.request_id());
     if let Some(upgrade) = &upgrade {
         upgrade.set(request.headers_mut());
     }
+    if let Some(consent) = &consent {
+        consent.watch(&mut request);
+    }
     let pool = local.pool(permit.upstream()).ok_or(Code::UpstreamUnreachable)?;
     let asked = Instant::now();
-    let (mut response, lease) = send(pool, request, link.watch(), &progress).await?;
+    let (mut response, lease) = send(pool, request, link.watch(), progress).await?;
     tally.upstream_answered(response.status(), asked.elapsed());
     strip_hop_by_hop(response.headers_mut());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -78,23 +81,20 @@ fn upload(
     link: &Rc<Link>,
     local: &Rc<Local>,
     permit: &Permit,
-    body: Incoming,
+    consent: Option<&Consent>,
     progress: &Rc<Progress>,
 ) -> Result<RequestBody, Denial> {
-    if body.is_end_stream() {
-        return Ok(RequestBody::Empty);
-    }
+    let Some(declared) = progress.declared() else { return Ok(RequestBody::Empty) };
     let config = &local.state.config;
     let own = config.policy.route(permit.route()).and_then(|route| route.body_bytes);
     let limit = match own.unwrap_or(config.limits.body_bytes) {
         0 => u64::MAX,
         limit => limit,
     };
-    if body.size_hint().lower() > limit {
-        discard(body);
-        return Err(Code::BodyTooLarge.into());
+    if declared > limit {
+        return Err(Denial::from(Code::BodyTooLarge).because(format!("{declared} bytes, and the limit is {limit}")));
     }
-    Ok(RequestBody::Streaming(Box::new(Upload::new(body, link, local, progress, limit))))
+    Ok(RequestBody::Streaming(Box::new(Upload::new(link, local, progress, limit, consent))))
 }
 
 /// The request as the upstream gets it, framed anew.
@@ -108,8 +108,6 @@ fn onward(
 ) -> Request<RequestBody> {
     let mut head = local.state.gate.onward(permit, head, &link.client).into_parts();
     head.headers.insert(REQUEST_ID, request_id.clone());
-    // Whether the body is wanted is settled between the client and this proxy.
-    head.headers.remove(header::EXPECT);
     // Without it, the client side of hyper takes a GET to have no body.
     if body.size_hint().exact().is_none() {
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
@@ -172,7 +170,9 @@ fn unreachable(fault: &DialFault) -> Denial {
 fn late(progress: &Progress) -> Denial {
     match progress.state() {
         Upstate::Awaited => Denial::from(Code::RequestTimeout).because("the client stopped sending its body"),
-        Upstate::Offered | Upstate::Whole | Upstate::Cut | Upstate::TooLarge => Code::UpstreamTimeout.into(),
+        Upstate::Offered | Upstate::Unasked | Upstate::Whole | Upstate::Cut | Upstate::TooLarge => {
+            Code::UpstreamTimeout.into()
+        }
     }
 }
 
@@ -180,7 +180,7 @@ fn broken(progress: &Progress, fault: &hyper::Error) -> Denial {
     match progress.state() {
         Upstate::TooLarge => Code::BodyTooLarge.into(),
         Upstate::Cut => Denial::from(Code::RequestMalformed).because("the request's body broke off"),
-        Upstate::Offered | Upstate::Awaited | Upstate::Whole => {
+        Upstate::Offered | Upstate::Unasked | Upstate::Awaited | Upstate::Whole => {
             Denial::from(Code::UpstreamBroken).because(log::chain(fault))
         }
     }

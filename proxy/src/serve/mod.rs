@@ -12,9 +12,13 @@ pub mod admin;
 mod body;
 pub mod child;
 mod connection;
+mod consent;
 mod dial;
 mod exchange;
+#[cfg(test)]
+mod fixture;
 mod forward;
+mod identify;
 pub mod jwks;
 mod listen;
 pub mod log;
@@ -31,6 +35,7 @@ mod transport;
 mod upgrade;
 mod upstream;
 mod verified;
+mod verifier;
 mod watch;
 mod worker;
 

@@ -1,6 +1,7 @@
 //! Binding, running, reloading and draining.
 
 use std::{
+    future::ready,
     io,
     num::NonZeroUsize,
     sync::{
@@ -11,11 +12,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use futures_util::{FutureExt, StreamExt, TryStreamExt, stream::FuturesUnordered};
 use tokio::sync::{oneshot, watch};
 
 use super::{
     Observer, State,
     listen::{self, Bound},
+    verifier::Verifier,
     worker,
 };
 use crate::config::Address;
@@ -104,21 +107,23 @@ impl Proxy {
     /// When the system gives no thread, runtime or socket for a worker, or a worker panics.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<Drained> {
         let (stop, stopped) = watch::channel(false);
-        let mut ends = Vec::new();
+        let verifier = Verifier::start()?;
+        let mut ends = FuturesUnordered::new();
         for (place, sockets) in self.sockets.into_iter().enumerate() {
             let (end, ended) = oneshot::channel();
-            let (shared, stopped) = (Arc::clone(&self.control.shared), stopped.clone());
-            let work = move || drop(end.send(worker::run(sockets, shared, stopped)));
+            let (shared, verifier, stopped) = (Arc::clone(&self.control.shared), verifier.clone(), stopped.clone());
+            let work = move || drop(end.send(worker::run(sockets, shared, verifier, stopped)));
             thread::Builder::new().name(format!("worker-{place}")).spawn(work)?;
-            ends.push(ended);
+            ends.push(ended.map(|end| end.unwrap_or_else(|_| Err(io::Error::other("a worker ended in a panic")))));
         }
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            // Before its time: the others cannot take its share over.
+            Some(Err(fault)) = ends.next() => return Err(fault),
+        }
         // Fails only when every worker has ended already; then their ends say why.
         let _ = stop.send(true);
-        let mut cut = 0;
-        for end in ends {
-            cut += end.await.map_err(|_| io::Error::other("a worker ended in a panic"))??;
-        }
+        let cut = ends.try_fold(0, |sum, cut| ready(Ok(sum + cut))).await?;
         Ok(if cut == 0 { Drained::Whole } else { Drained::Cut(cut) })
     }
 }

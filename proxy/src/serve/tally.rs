@@ -30,7 +30,7 @@ pub(super) struct Tally {
     status: StatusCode,
     upstream: Option<UpstreamId>,
     upstream_time: Option<Duration>,
-    progress: Option<Rc<Progress>>,
+    progress: Rc<Progress>,
     response_bytes: u64,
     complete: bool,
 }
@@ -42,7 +42,7 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const CLIENT_LEFT: u16 = 499;
 
 impl Tally {
-    pub(super) fn begin(link: &Rc<Link>, local: &Rc<Local>, head: &Parts) -> Self {
+    pub(super) fn begin(link: &Rc<Link>, local: &Rc<Local>, head: &Parts, progress: &Rc<Progress>) -> Self {
         Self {
             link: Rc::clone(link),
             local: Rc::clone(local),
@@ -59,7 +59,7 @@ impl Tally {
             status: StatusCode::from_u16(CLIENT_LEFT).unwrap_or(StatusCode::BAD_REQUEST),
             upstream: None,
             upstream_time: None,
-            progress: None,
+            progress: Rc::clone(progress),
             response_bytes: 0,
             complete: false,
         }
@@ -67,6 +67,11 @@ impl Tally {
 
     pub(super) fn link(&self) -> &Rc<Link> {
         &self.link
+    }
+
+    /// The request's body.
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     pub(super) fn request_id(&self) -> &HeaderValue {
@@ -96,10 +101,6 @@ impl Tally {
 
     pub(super) fn routed(&mut self, route: RouteId) {
         self.route = Some(route);
-    }
-
-    pub(super) fn follow(&mut self, progress: &Rc<Progress>) {
-        self.progress = Some(Rc::clone(progress));
     }
 
     /// The upstream's response head has come, so long after it was asked.
@@ -151,7 +152,7 @@ impl Drop for Tally {
             upstream: self.upstream.and_then(|upstream| config.upstreams.get(upstream.0)).map(|found| &*found.name),
             upstream_time: self.upstream_time,
             duration: self.started.elapsed(),
-            request_bytes: self.progress.as_ref().map_or(0, |progress| progress.bytes()),
+            request_bytes: self.progress.bytes(),
             response_bytes: self.response_bytes,
             complete: self.complete,
         });

@@ -18,6 +18,7 @@ use hyper::{
     },
 };
 use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
 
 use super::{
     body::RequestBody,
@@ -66,9 +67,13 @@ struct Idle {
 struct Connection {
     sender: SendRequest<RequestBody>,
     answered: Answered,
+    _driver: Driver,
 }
 
-/// A connection for one exchange.
+/// The task that moves a connection's bytes. It ends with this, and the connection with it.
+struct Driver(AbortHandle);
+
+/// A connection for one exchange. It is closed when this is dropped, unless it is kept.
 pub(super) struct Lease {
     pool: Rc<Pool>,
     place: usize,
@@ -158,14 +163,20 @@ impl Pool {
         let (sender, driver) =
             http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(io).await.map_err(DialFault::Handshake)?;
         // How it ends is told to whoever waits for an answer on it.
-        tokio::task::spawn_local(driver.with_upgrades());
-        Ok(Connection { sender, answered })
+        let driver = Driver(tokio::task::spawn_local(driver.with_upgrades()).abort_handle());
+        Ok(Connection { sender, answered, _driver: driver })
     }
 
     fn eject(&self, place: usize) {
         if let Some(place) = self.endpoints.get(place) {
             place.ejected_until.set(self.clock.millis() + EJECTION);
         }
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -98,3 +98,38 @@ impl Weighter<Fingerprint, Arc<Identity>> for ByBytes {
         (own + 2 * identity.user().as_str().len() + grants + claims) as u64
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{super::fixture::identity, *};
+
+    #[test]
+    fn row_54_an_entry_ends_with_its_token_and_with_its_keys() {
+        let mut verified = Verified::new();
+        let (token, alice) = (Fingerprint::of("a.b.c"), identity("alice"));
+        let before = Timestamp::from_unix(alice.expires_at().as_unix() - 1);
+        verified.keep(token, 7, &alice);
+        assert!(verified.find(&token, 7, before).is_some());
+        assert!(verified.find(&token, 7, alice.expires_at()).is_none(), "the token has expired");
+        assert!(verified.find(&token, 8, before).is_none(), "the keys have changed");
+        assert!(verified.find(&Fingerprint::of("a.b.d"), 7, before).is_none());
+        verified.keep(Fingerprint::of("a.b.e"), 8, &alice);
+        assert!(verified.find(&token, 7, before).is_none(), "older generations do not come back");
+    }
+
+    #[test]
+    fn a_flood_of_tokens_that_come_once_leaves_those_that_come_often() {
+        let mut verified = Verified::new();
+        let alice = identity("alice");
+        let often: Vec<Fingerprint> = (0..100).map(|place| Fingerprint::of(&format!("often.{place}"))).collect();
+        let now = Timestamp::from_unix(0);
+        for token in &often {
+            verified.keep(*token, 0, &alice);
+        }
+        for place in 0..100_000 {
+            verified.keep(Fingerprint::of(&format!("once.{place}")), 0, &alice);
+            assert!(verified.find(&often[place % often.len()], 0, now).is_some() || place < 200);
+        }
+        assert!(verified.entries.weight() <= BYTES);
+    }
+}

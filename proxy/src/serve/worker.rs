@@ -21,18 +21,17 @@ use super::{
     proxy::Shared,
     tls::UpstreamConnector,
     upstream::Pool,
-    verified::{Fingerprint, Verified},
+    verified::Verified,
+    verifier::{Allowance, Verifier},
     watch::Clock,
 };
-use crate::{
-    config::Upstream,
-    decide::{Admission, Decision, Denial, Head, Identity, UpstreamId},
-};
+use crate::{config::Upstream, decide::UpstreamId};
 
 /// What one worker's connections share.
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Rc<Clock>,
+    verifier: Verifier,
     local: RefCell<Rc<Local>>,
     generation: Cell<u64>,
     random: RefCell<Rng>,
@@ -42,19 +41,26 @@ pub(super) struct Worker {
 pub(super) struct Local {
     pub(super) state: Arc<State>,
     pub(super) observer: Arc<dyn Observer>,
-    clock: Rc<Clock>,
+    pub(super) clock: Rc<Clock>,
+    pub(super) verified: RefCell<Verified>,
+    pub(super) verifier: Verifier,
+    pub(super) allowance: Allowance,
     pools: Box<[Rc<Pool>]>,
-    verified: RefCell<Verified>,
 }
 
 /// Serves on the current thread until told to stop, then drains. Returns how many connections had to be cut.
 ///
 /// # Errors
 /// When the system gives no runtime, or a socket cannot be part of it.
-pub(super) fn run(sockets: Vec<Bound>, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> io::Result<usize> {
+pub(super) fn run(
+    sockets: Vec<Bound>,
+    shared: Arc<Shared>,
+    verifier: Verifier,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<usize> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let worker = Rc::new(Worker::new(shared));
+        let worker = Rc::new(Worker::new(shared, verifier));
         tokio::task::spawn_local({
             let worker = Rc::clone(&worker);
             async move { worker.clock.run(|| worker.sweep()).await }
@@ -72,13 +78,14 @@ pub(super) fn run(sockets: Vec<Bound>, shared: Arc<Shared>, mut stop: watch::Rec
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>) -> Self {
+    fn new(shared: Arc<Shared>, verifier: Verifier) -> Self {
         let clock = Rc::new(Clock::new());
         let generation = shared.generation.load(Ordering::Acquire);
-        let local = Rc::new(Local::new(&shared, &clock, &[]));
+        let local = Rc::new(Local::new(&shared, &clock, &verifier, &[]));
         Self {
             shared,
             clock,
+            verifier,
             local: RefCell::new(local),
             generation: Cell::new(generation),
             random: RefCell::new(Rng::new()),
@@ -89,7 +96,7 @@ impl Worker {
     pub(super) fn local(&self) -> Rc<Local> {
         let generation = self.shared.generation.load(Ordering::Acquire);
         if generation != self.generation.get() {
-            let renewed = Rc::new(Local::new(&self.shared, &self.clock, &self.local.borrow().pools));
+            let renewed = Rc::new(Local::new(&self.shared, &self.clock, &self.verifier, &self.local.borrow().pools));
             self.local.replace(renewed);
             self.generation.set(generation);
         }
@@ -117,7 +124,7 @@ impl Worker {
 
 impl Local {
     /// Upstreams that stayed as they were keep their connections.
-    fn new(shared: &Shared, clock: &Rc<Clock>, previous: &[Rc<Pool>]) -> Self {
+    fn new(shared: &Shared, clock: &Rc<Clock>, verifier: &Verifier, previous: &[Rc<Pool>]) -> Self {
         let state = shared.state.load_full();
         let pool = |(upstream, tls): (&Upstream, &Option<UpstreamConnector>)| {
             let connect = state.config.timeouts.connect;
@@ -126,45 +133,18 @@ impl Local {
                 .unwrap_or_else(|| Rc::new(Pool::new(upstream.clone(), tls.clone(), connect, Rc::clone(clock))))
         };
         let pools = state.config.upstreams.iter().zip(&state.connectors).map(pool).collect();
-        let observer = Arc::clone(&shared.observer);
-        Self { state, observer, clock: Rc::clone(clock), pools, verified: RefCell::new(Verified::new()) }
+        Self {
+            state,
+            observer: Arc::clone(&shared.observer),
+            clock: Rc::clone(clock),
+            verified: RefCell::new(Verified::new()),
+            verifier: verifier.clone(),
+            allowance: Allowance::default(),
+            pools,
+        }
     }
 
     pub(super) fn pool(&self, upstream: UpstreamId) -> Option<&Rc<Pool>> {
         self.pools.get(upstream.0)
-    }
-
-    /// Decides one request: the gate's three steps, with the cache of verified tokens and a look for new keys between
-    /// them.
-    pub(super) async fn decide(&self, head: &Head<'_>) -> Decision {
-        match self.state.gate.admit(head) {
-            Admission::Decided(decision) => decision,
-            Admission::Pending(pending) => {
-                let identity = self.verify(pending.token()).await;
-                pending.conclude(identity)
-            }
-        }
-    }
-
-    async fn verify(&self, token: &str) -> Result<Arc<Identity>, Denial> {
-        let (keys, now) = (&self.state.keys, self.clock.timestamp());
-        let fingerprint = Fingerprint::of(token);
-        if let Some(identity) = self.verified.borrow().find(&fingerprint, keys.generation(), now) {
-            return Ok(identity);
-        }
-        let mut snapshot = keys.snapshot();
-        let mut verdict = self.state.gate.verify(token, &snapshot.keys, now);
-        if let Some(issuer) = verdict.as_ref().err().and_then(Denial::stale_keys) {
-            keys.refresh(issuer).await;
-            let renewed = keys.snapshot();
-            if !Arc::ptr_eq(&snapshot, &renewed) {
-                snapshot = renewed;
-                verdict = self.state.gate.verify(token, &snapshot.keys, self.clock.timestamp());
-            }
-        }
-        if let Ok(identity) = &verdict {
-            self.verified.borrow_mut().keep(fingerprint, snapshot.generation, identity);
-        }
-        verdict
     }
 }

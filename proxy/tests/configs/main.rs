@@ -5,4 +5,5 @@ mod dump;
 mod faults;
 mod flags;
 mod kit;
+mod pages;
 mod precedence;

@@ -1,7 +1,7 @@
 //! The commands that check, explain and print a configuration.
 
 use e2e::key::Key;
-use e2e::stack::{Finished, SECRET, command, run};
+use e2e::stack::{Finished, SECRET, command, run, workspace};
 use e2e::token::Token;
 use tempfile::TempDir;
 
@@ -42,6 +42,13 @@ impl Folder {
 #[test]
 fn check_is_content_with_a_good_file() {
     let finished = Folder::with(GOOD).run(&["check", "--config", "gate.toml"]);
+    assert_eq!(finished.code, 0, "{}", finished.everything());
+}
+
+#[test]
+fn the_example_configuration_loads() {
+    let example = workspace().join("config/ownergate.toml");
+    let finished = Folder::with("").run(&["check", "--config", example.to_str().expect("UTF-8")]);
     assert_eq!(finished.code, 0, "{}", finished.everything());
 }
 

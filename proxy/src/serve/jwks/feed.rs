@@ -287,6 +287,10 @@ impl Reader {
 
     /// Swaps what is known of this issuer into the snapshot, beside what the others' feeds wrote there.
     fn publish(&self, set: Option<Arc<KeySet>>, standing: Standing) {
+        let known = self.current.load().keys.of(self.place).map(|held| held.standing);
+        if set.is_none() && known == Some(standing) {
+            return;
+        }
         let generation = set.is_some().then(next_generation);
         self.current.rcu(|snapshot| {
             let mut keys: Vec<IssuerKeys> = snapshot.keys.0.clone();

@@ -6,11 +6,7 @@ use super::{Fault, defaults, dump::Dump, issuer::narrow, route::method, section:
 use crate::decide::Cors;
 
 pub(super) fn read(section: &mut Section<'_>, route_methods: &[Method]) -> Option<Cors> {
-    if !section.has("cors") {
-        section.pass_over("cors");
-        return None;
-    }
-    section.within("cors", Vec::new(), |section| {
+    section.within_if_any("cors", |section| {
         section.require("origins", "the origins that may read answers, such as \"https://app.example\"");
         let origins = section.some_parsed("origins", origin);
         let methods = section.parsed_list("methods", method).unwrap_or_else(|| default_methods(route_methods));

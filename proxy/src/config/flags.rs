@@ -5,7 +5,7 @@ use std::{ffi::OsString, time::Duration};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use super::{given::SETTINGS, secret::Hidden};
+use super::{secret::Hidden, setting::SETTINGS};
 
 const EXAMPLES: &str = "\
 Examples:

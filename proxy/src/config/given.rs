@@ -1,63 +1,18 @@
 //! What flags and environment variables say, flags over variables.
 
 use super::{
-    Fault, Place, Warning,
+    Fault, Place,
     flags::Settings,
-    loader::{Environment, Loader},
+    loader::Loader,
     secret::{self, Hidden},
-    section::{Given, Overrides, nearest},
+    section::{Given, Overrides},
+    setting::{
+        ADMIN, AUDIENCE, BETTER_AUTH, ISSUER, JWKS, LISTEN, LOG_FORMAT, LOG_LEVEL, SECRET, SECRET_FILE, Setting,
+        TRUSTED_PROXY, UPSTREAM, WORKERS, warn_of_misspelt_variables,
+    },
     text::Text,
     url,
 };
-
-/// A setting that is a flag and a variable.
-pub(super) struct Setting {
-    pub(super) flag: &'static str,
-    pub(super) variable: &'static str,
-    /// Whether the variable is a list, separated by commas.
-    list: bool,
-}
-
-const fn one(flag: &'static str, variable: &'static str) -> Setting {
-    Setting { flag, variable, list: false }
-}
-
-const fn several(flag: &'static str, variable: &'static str) -> Setting {
-    Setting { flag, variable, list: true }
-}
-
-pub(super) const CONFIG: Setting = one("--config", "OWNERGATE_CONFIG");
-const LISTEN: Setting = several("--listen", "OWNERGATE_LISTEN");
-const UPSTREAM: Setting = one("--upstream", "OWNERGATE_UPSTREAM");
-const BETTER_AUTH: Setting = one("--better-auth", "OWNERGATE_BETTER_AUTH");
-const JWKS: Setting = one("--jwks", "OWNERGATE_JWKS");
-const ISSUER: Setting = one("--issuer", "OWNERGATE_ISSUER");
-const AUDIENCE: Setting = several("--audience", "OWNERGATE_AUDIENCE");
-const SECRET: Setting = one("--secret", "OWNERGATE_SECRET");
-const SECRET_FILE: Setting = several("--secret-file", "OWNERGATE_SECRET_FILE");
-const ADMIN: Setting = one("--admin", "OWNERGATE_ADMIN");
-const TRUSTED_PROXY: Setting = several("--trusted-proxy", "OWNERGATE_TRUSTED_PROXY");
-const WORKERS: Setting = one("--workers", "OWNERGATE_WORKERS");
-const LOG_FORMAT: Setting = one("--log-format", "OWNERGATE_LOG_FORMAT");
-const LOG_LEVEL: Setting = one("--log-level", "OWNERGATE_LOG_LEVEL");
-
-/// Every setting that is a flag and a variable.
-pub(super) const SETTINGS: [Setting; 14] = [
-    CONFIG,
-    LISTEN,
-    UPSTREAM,
-    BETTER_AUTH,
-    JWKS,
-    ISSUER,
-    AUDIENCE,
-    SECRET,
-    SECRET_FILE,
-    ADMIN,
-    TRUSTED_PROXY,
-    WORKERS,
-    LOG_FORMAT,
-    LOG_LEVEL,
-];
 
 /// Better Auth's own variable, which the proxy may share.
 pub(super) const BETTER_AUTH_SECRET: &str = "BETTER_AUTH_SECRET";
@@ -169,7 +124,7 @@ fn keys(settings: &Settings, loader: &Loader<'_>, issuer: &mut Overrides) -> Opt
         return variables.keys(loader, issuer);
     }
     for given in variables.all() {
-        warn_of_ignored(&given.place, "a flag says where keys come from", loader);
+        loader.warn_ignored(&given.place, "a flag says where keys come from");
     }
     flags.keys(loader, issuer)
 }
@@ -222,25 +177,6 @@ fn better_auth(given: &Given, loader: &Loader<'_>, issuer: &mut Overrides) -> Op
 fn two_sources(secrets: &Place, key_set: &Place) -> Fault {
     Fault::new(secrets.clone(), "secret", format!("a secret beside {key_set}"), "one key source")
         .advise("two issuers need a configuration file (--config)")
-}
-
-pub(super) fn warn_of_ignored(place: &Place, reason: &str, loader: &Loader<'_>) {
-    loader.warn(Warning { place: place.clone(), key: Box::default(), message: format!("is ignored: {reason}").into() });
-}
-
-/// Orchestrators set variables of their own under the same prefix, so that an unknown one is no fault.
-fn warn_of_misspelt_variables(loader: &Loader<'_>) {
-    let known = SETTINGS.map(|setting| setting.variable);
-    let environment: &Environment = loader.environment;
-    let unknown = environment.names().filter(|name| name.starts_with("OWNERGATE_") && !known.contains(name));
-    for name in unknown {
-        if let Some(near) =
-            nearest(name.trim_start_matches("OWNERGATE_"), &known.map(|name| &name["OWNERGATE_".len()..]))
-        {
-            let place = Place::Variable(name.into());
-            warn_of_ignored(&place, &format!("no setting has this name; did you mean OWNERGATE_{near}?"), loader);
-        }
-    }
 }
 
 /// One flag cannot say which of several tables it goes over.

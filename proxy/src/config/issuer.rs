@@ -109,9 +109,6 @@ fn read_rules(section: &mut Section<'_>, name: Box<str>) -> Issuer {
 fn token_from(section: &mut Section<'_>) -> Option<Box<[TokenSource]>> {
     const WANTED: &str = "\"header\", { cookie = \"NAME\" }, { query = \"NAME\" } or \"websocket-protocol\", each once";
     let variants = section.variants("token_from")?;
-    if section.count("token_from") == 0 && variants.is_empty() {
-        section.loader.report(section.fault_at("token_from", "an empty list", WANTED));
-    }
     let mut sources: Vec<TokenSource> = Vec::new();
     for (kind, name) in variants {
         let source = match (kind.value.as_str(), &name) {

@@ -2,7 +2,7 @@
 
 use super::{
     Fault, IssuerConfig, KeySource, Place, Secret, SecretOrigin, defaults,
-    given::{BETTER_AUTH_SECRET, GivenKeys, GivenSettings, refuse_over_several, warn_of_ignored},
+    given::{BETTER_AUTH_SECRET, GivenKeys, GivenSettings, refuse_over_several},
     issuer,
     loader::Loader,
     named::{self, NameList},
@@ -110,6 +110,6 @@ fn warn_of_unused_secret(issuers: &NameList<IssuerConfig>, loader: &Loader<'_>) 
         && loader.environment.value(BETTER_AUTH_SECRET).is_some()
         && !issuers.iter().filter_map(|(_, issuer)| issuer.as_ref()).any(used)
     {
-        warn_of_ignored(&Place::Variable(BETTER_AUTH_SECRET.into()), "keys come from elsewhere", loader);
+        loader.warn_ignored(&Place::Variable(BETTER_AUTH_SECRET.into()), "keys come from elsewhere");
     }
 }

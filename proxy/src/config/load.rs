@@ -6,12 +6,13 @@ use toml::de::DeTable;
 
 use super::{
     Config, Environment, Fault, IssuerConfig, Limits, Log, Place, ReadFile, Server, Settings, Timeouts, Warning,
-    given::{CONFIG, GivenSettings},
+    given::GivenSettings,
     identity, issuers,
     loader::{Loader, Origin},
     named::Named,
     routes, secret,
     section::Section,
+    setting::CONFIG,
     text::Text,
     upstreams,
 };

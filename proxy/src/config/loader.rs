@@ -87,6 +87,12 @@ impl<'a> Loader<'a> {
         self.warnings.borrow_mut().push(warning);
     }
 
+    /// Warns of what is given and has no effect.
+    pub(super) fn warn_ignored(&self, place: &Place, reason: &str) {
+        let message = format!("is ignored: {reason}").into();
+        self.warn(Warning { place: place.clone(), key: Box::default(), message });
+    }
+
     /// The value, or nothing and a fault to tell.
     pub(super) fn accept<T>(&self, result: Result<T, Fault>) -> Option<T> {
         result.map_err(|fault| self.report(fault)).ok()

@@ -42,9 +42,8 @@ pub(super) fn read(section: &mut Section<'_>, named: &Named<'_>) -> Option<Place
     let cors = cors::read(section, &methods);
     let rate_limit = read_rate_limit(section);
     let enforce = section.boolean("enforce").unwrap_or(true);
-    if public && let Some(key) = TOKEN_KEYS.into_iter().find(|key| section.has(key)) {
-        let wanted = "no such key, or another access: a public route looks at no token";
-        section.loader.report(section.fault_at(key, "a rule for tokens on a public route", wanted));
+    if public {
+        refuse_token_keys(section);
     }
     let (path, pattern, access, upstream) = (path?, pattern?, access?, upstream?);
     let route = Route {
@@ -62,6 +61,13 @@ pub(super) fn read(section: &mut Section<'_>, named: &Named<'_>) -> Option<Place
         enforce,
     };
     Some(Placed { route, key: path.key, place: path.place })
+}
+
+fn refuse_token_keys(section: &Section<'_>) {
+    if let Some(key) = TOKEN_KEYS.into_iter().find(|key| section.has(key)) {
+        let wanted = "no such key, or another access: a public route looks at no token";
+        section.loader.report(section.fault_at(key, "a rule for tokens on a public route", wanted));
+    }
 }
 
 pub(super) fn write(route: &Route, config: &Config, dump: &mut Dump<'_>) {
@@ -113,7 +119,7 @@ fn pattern(text: &Text) -> Result<Pattern, Fault> {
 const ACCESS_WANTED: &str = "\"public\", \"optional\", \"signed-in\" or { owner = \"CAPTURE\" }";
 
 fn read_access(section: &mut Section<'_>, pattern: Option<&Pattern>) -> Option<Access> {
-    let (kind, capture) = section.either("access")?;
+    let (kind, capture) = section.variant("access")?;
     let access = match (kind.value.as_str(), &capture) {
         ("public", None) => Ok(Access::Public),
         ("optional", None) => Ok(Access::Optional),
@@ -197,11 +203,7 @@ fn check_roles(section: &Section<'_>, named: &Named<'_>, issuers: &[IssuerId], r
 }
 
 fn read_rate_limit(section: &mut Section<'_>) -> Option<RateLimit> {
-    if !section.has("rate_limit") {
-        section.pass_over("rate_limit");
-        return None;
-    }
-    section.within("rate_limit", Vec::new(), |section| {
+    section.within_if_any("rate_limit", |section| {
         section.require("per_second", "requests per second");
         let per_second = section.integer("per_second", 1..=1_000_000).map(narrow);
         let burst = section.integer("burst", 1..=1_000_000).map(narrow);

@@ -1,17 +1,16 @@
 //! One table of the file, with what flags and variables say over it. Knows which keys it was asked for, and so which
 //! ones nobody knows.
 
-use std::{
-    ops::{Range, RangeInclusive},
-    time::Duration,
-};
+use std::{ops::RangeInclusive, time::Duration};
 
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::DeTable;
 
-use super::{Fault, Place, fault::quoted, loader::Loader, text::Text};
+use super::{
+    Fault, Place,
+    loader::Loader,
+    node::{Node, Variant},
+    text::Text,
+};
 
 /// What a flag or a variable says.
 #[derive(Clone, Debug)]
@@ -34,19 +33,12 @@ pub(super) type Overrides = Vec<(&'static str, Given)>;
 pub(super) struct Section<'l> {
     pub(super) loader: &'l Loader<'l>,
     /// Its path, empty for the whole file.
-    pub(super) key: String,
+    key: String,
     /// Where it begins.
-    pub(super) place: Place,
+    place: Place,
     table: Option<&'l DeTable<'l>>,
     over: Overrides,
     known: Vec<&'static str>,
-}
-
-/// One value of the file.
-struct Node<'l> {
-    key: String,
-    place: Place,
-    value: &'l DeValue<'l>,
 }
 
 impl<'l> Section<'l> {
@@ -65,16 +57,24 @@ impl<'l> Section<'l> {
     }
 
     /// Reads a table within this one, empty if it is not there.
-    pub(super) fn within<T>(
-        &mut self,
-        name: &'static str,
-        over: Overrides,
-        read: impl FnOnce(&mut Section<'l>) -> T,
-    ) -> T {
+    pub(super) fn within<T>(&mut self, name: &'static str, over: Overrides, read: impl FnOnce(&mut Self) -> T) -> T {
         let node = self.node(name);
-        let table = node.as_ref().and_then(|node| self.table_of(node));
+        let table = node.as_ref().and_then(|node| self.loader.accept(node.table()));
         let place = node.map_or_else(|| self.place.clone(), |node| node.place);
         Section::read(self.loader, (self.path(name), place), table, over, read)
+    }
+
+    /// Reads a table within this one if it is there.
+    pub(super) fn within_if_any<T>(
+        &mut self,
+        name: &'static str,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Option<T> {
+        if self.has(name) {
+            return self.within(name, Vec::new(), read);
+        }
+        self.pass_over(name);
+        None
     }
 
     /// Reads each table of an array of tables; what flags and variables say goes over the first.
@@ -82,17 +82,13 @@ impl<'l> Section<'l> {
         &mut self,
         name: &'static str,
         mut over: Overrides,
-        mut read: impl FnMut(&mut Section<'l>) -> T,
+        mut read: impl FnMut(&mut Self) -> T,
     ) -> Vec<T> {
         let Some(node) = self.node(name) else { return Vec::new() };
-        let DeValue::Array(items) = node.value else {
-            self.loader.report(node.fault(&format!("[[{name}]] tables")));
-            return Vec::new();
-        };
+        let items = node.items().ok_or_else(|| node.fault(&format!("[[{name}]] tables")));
         let mut values = Vec::new();
-        for (index, item) in items.iter().enumerate() {
-            let item = self.item(&node.key, index, item);
-            if let Some(table) = self.table_of(&item) {
+        for item in self.loader.accept(items).unwrap_or_default() {
+            if let Some(table) = self.loader.accept(item.table()) {
                 let over = std::mem::take(&mut over);
                 values.push(Section::read(self.loader, (item.key, item.place), Some(table), over, &mut read));
             }
@@ -105,18 +101,13 @@ impl<'l> Section<'l> {
         &mut self,
         name: &'static str,
         mut over: Overrides,
-        mut read: impl FnMut(&Text, &mut Section<'l>) -> T,
+        mut read: impl FnMut(&Text, &mut Self) -> T,
     ) -> Vec<T> {
-        let Some(node) = self.node(name) else { return Vec::new() };
-        let Some(table) = self.table_of(&node) else { return Vec::new() };
         let mut values = Vec::new();
-        for (entry, value) in table {
-            let key = format!("{}.{}", node.key, entry.get_ref());
-            let text = Text { value: entry.get_ref().to_string(), key: key.clone(), place: self.at(&entry.span()) };
-            let item = Node { key: key.clone(), place: text.place.clone(), value: value.get_ref() };
-            if let Some(table) = self.table_of(&item) {
-                let (place, over) = ((key, text.place.clone()), std::mem::take(&mut over));
-                values.push(Section::read(self.loader, place, Some(table), over, |section| read(&text, section)));
+        for (name, node) in self.entries(name) {
+            if let Some(table) = self.loader.accept(node.table()) {
+                let (place, over) = ((node.key, name.place.clone()), std::mem::take(&mut over));
+                values.push(Section::read(self.loader, place, Some(table), over, |section| read(&name, section)));
             }
         }
         values
@@ -124,16 +115,8 @@ impl<'l> Section<'l> {
 
     /// Every pair of a table of texts.
     pub(super) fn pairs(&mut self, name: &'static str) -> Vec<(Text, Text)> {
-        let Some(node) = self.node(name) else { return Vec::new() };
-        let Some(table) = self.table_of(&node) else { return Vec::new() };
-        let pair = |(entry, value): (&Spanned<_>, &'l Spanned<DeValue<'l>>)| {
-            let entry: &Spanned<std::borrow::Cow<'_, str>> = entry;
-            let key = format!("{}.{}", node.key, entry.get_ref());
-            let name = Text { value: entry.get_ref().to_string(), key: key.clone(), place: self.at(&entry.span()) };
-            let value = Node { key, place: self.at(&value.span()), value: value.get_ref() };
-            Some((name, self.text_of(&value)?))
-        };
-        table.iter().filter_map(pair).collect()
+        let pair = |(name, node): (Text, Node<'l>)| Some((name, self.loader.accept(node.text())?));
+        self.entries(name).into_iter().filter_map(pair).collect()
     }
 
     /// A text.
@@ -142,27 +125,15 @@ impl<'l> Section<'l> {
             return given.texts(&self.path(name)).pop();
         }
         let node = self.node(name)?;
-        self.text_of(&node)
+        self.loader.accept(node.text())
     }
 
     /// A list of texts; a text alone is a list of one.
-    pub(super) fn texts(&mut self, name: &'static str) -> Option<Vec<Text>> {
+    fn texts(&mut self, name: &'static str) -> Option<Vec<Text>> {
         if let Some(given) = self.given(name) {
             return Some(given.texts(&self.path(name)));
         }
-        let node = self.node(name)?;
-        let DeValue::Array(items) = node.value else { return self.text_of(&node).map(|text| vec![text]) };
-        let items = items.iter().enumerate().map(|(index, item)| self.item(&node.key, index, item));
-        Some(items.filter_map(|item| self.text_of(&item)).collect())
-    }
-
-    /// A list of texts that is not empty: an empty one could be meant as "none" and as "any".
-    pub(super) fn some_texts(&mut self, name: &'static str) -> Option<Vec<Text>> {
-        let texts = self.texts(name)?;
-        if self.count(name) == 0 && texts.is_empty() {
-            self.loader.report(self.fault_at(name, "an empty list", "at least one entry, or no such key"));
-        }
-        Some(texts)
+        self.list(name, Node::text)
     }
 
     /// A text, understood.
@@ -178,100 +149,53 @@ impl<'l> Section<'l> {
         parse: impl Fn(&Text) -> Result<T, Fault>,
     ) -> Option<Box<[T]>> {
         let texts = self.texts(name)?;
-        Some(self.parse_all(&texts, parse))
+        Some(texts.iter().filter_map(|text| self.loader.accept(parse(text))).collect())
     }
 
-    /// Like [`Section::parsed_list`], of a list that is not empty.
+    /// Like [`Section::parsed_list`], of a list that is not empty: an empty one could be meant as "none" and as "any".
     pub(super) fn some_parsed<T>(
         &mut self,
         name: &'static str,
         parse: impl Fn(&Text) -> Result<T, Fault>,
     ) -> Option<Box<[T]>> {
-        let texts = self.some_texts(name)?;
-        Some(self.parse_all(&texts, parse))
-    }
-
-    fn parse_all<T>(&self, texts: &[Text], parse: impl Fn(&Text) -> Result<T, Fault>) -> Box<[T]> {
-        texts.iter().filter_map(|text| self.loader.accept(parse(text))).collect()
+        self.refuse_empty(name);
+        self.parsed_list(name, parse)
     }
 
     /// A whole number within a range.
     pub(super) fn integer(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
         let wanted = format!("a whole number from {} to {}", range.start(), range.end());
+        let within = |number: &u64| range.contains(number);
         if self.given(name).is_some() {
-            let within = |text: &Text| text.value.parse().ok().filter(|number| range.contains(number));
-            return self.parsed(name, |text| within(text).ok_or_else(|| text.fault(&*wanted)));
+            let number = |text: &Text| text.value.parse().ok().filter(within).ok_or_else(|| text.fault(&*wanted));
+            return self.parsed(name, number);
         }
         let node = self.node(name)?;
-        let number = match node.value {
-            DeValue::Integer(integer) => u64::from_str_radix(integer.as_str(), integer.radix()).ok(),
-            DeValue::String(_)
-            | DeValue::Float(_)
-            | DeValue::Boolean(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_) => None,
-        };
-        self.loader.accept(number.filter(|number| range.contains(number)).ok_or_else(|| node.fault(&wanted)))
+        self.loader.accept(node.integer().filter(within).ok_or_else(|| node.fault(&wanted)))
     }
 
     /// A number of seconds, whole or not, within a range.
     pub(super) fn seconds(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Option<Duration> {
         let node = self.node(name)?;
-        let seconds = match node.value {
-            DeValue::Integer(integer) => u32::from_str_radix(integer.as_str(), integer.radix()).ok().map(f64::from),
-            DeValue::Float(float) => float.as_str().parse().ok(),
-            DeValue::String(_) | DeValue::Boolean(_) | DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => {
-                None
-            }
-        };
-        let wanted = || node.fault(&format!("seconds from {} to {}", range.start(), range.end()));
-        let seconds = seconds.filter(|seconds| range.contains(seconds)).map(Duration::from_secs_f64);
-        self.loader.accept(seconds.ok_or_else(wanted))
+        self.loader.accept(node.seconds(&range))
     }
 
     /// `true` or `false`.
     pub(super) fn boolean(&mut self, name: &'static str) -> Option<bool> {
         let node = self.node(name)?;
-        match node.value {
-            DeValue::Boolean(value) => Some(*value),
-            DeValue::String(_)
-            | DeValue::Integer(_)
-            | DeValue::Float(_)
-            | DeValue::Datetime(_)
-            | DeValue::Array(_)
-            | DeValue::Table(_) => {
-                self.loader.report(node.fault("true or false"));
-                None
-            }
-        }
+        self.loader.accept(node.boolean())
     }
 
-    /// A text or a table of one text, such as `"public"` or `{ owner = "user_id" }`.
-    pub(super) fn either(&mut self, name: &'static str) -> Option<(Text, Option<Text>)> {
+    /// A text or a table of one text.
+    pub(super) fn variant(&mut self, name: &'static str) -> Option<Variant> {
         let node = self.node(name)?;
-        self.variant(&node)
+        self.loader.accept(node.variant())
     }
 
-    /// A list of which each entry is a text or a table of one text, such as `"header"` or `{ cookie = "session" }`.
-    pub(super) fn variants(&mut self, name: &'static str) -> Option<Vec<(Text, Option<Text>)>> {
-        let node = self.node(name)?;
-        let DeValue::Array(items) = node.value else { return self.variant(&node).map(|variant| vec![variant]) };
-        let items = items.iter().enumerate().map(|(index, item)| self.item(&node.key, index, item));
-        Some(items.filter_map(|item| self.variant(&item)).collect())
-    }
-
-    fn variant(&self, node: &Node<'l>) -> Option<(Text, Option<Text>)> {
-        let DeValue::Table(table) = node.value else { return self.text_of(node).map(|text| (text, None)) };
-        let mut entries = table.iter();
-        let (Some((entry, value)), None) = (entries.next(), entries.next()) else {
-            self.loader.report(node.fault("a table of one key"));
-            return None;
-        };
-        let key = format!("{}.{}", node.key, entry.get_ref());
-        let name = Text { value: entry.get_ref().to_string(), key: key.clone(), place: self.at(&entry.span()) };
-        let value = Node { key, place: self.at(&value.span()), value: value.get_ref() };
-        Some((name, Some(self.text_of(&value)?)))
+    /// A list, not empty, of texts and tables of one text.
+    pub(super) fn variants(&mut self, name: &'static str) -> Option<Vec<Variant>> {
+        self.refuse_empty(name);
+        self.list(name, Node::variant)
     }
 
     /// Knows the key without reading it, where something else stands in its place.
@@ -281,27 +205,17 @@ impl<'l> Section<'l> {
 
     /// How many entries the file has under a key.
     pub(super) fn count(&self, name: &str) -> usize {
-        match self.table.and_then(|table| table.get(name)).map(Spanned::get_ref) {
-            Some(DeValue::Array(items)) => items.len(),
-            Some(DeValue::Table(table)) => table.len(),
-            Some(
-                DeValue::String(_)
-                | DeValue::Integer(_)
-                | DeValue::Float(_)
-                | DeValue::Boolean(_)
-                | DeValue::Datetime(_),
-            )
-            | None => 0,
-        }
+        let Some(node) = self.peek(name) else { return 0 };
+        node.items().map_or_else(|| node.table().map_or(0, DeTable::len), |items| items.len())
     }
 
     /// Whether the key is given anywhere.
     pub(super) fn has(&self, name: &str) -> bool {
-        self.over.iter().any(|(key, _)| *key == name) || self.table.is_some_and(|table| table.contains_key(name))
+        self.over.iter().any(|(key, _)| *key == name) || self.peek(name).is_some()
     }
 
     /// Tells that a key is missing, if it is.
-    pub(super) fn require(&self, name: &'static str, wanted: &str) {
+    pub(super) fn require(&self, name: &str, wanted: &str) {
         if !self.has(name) {
             self.loader.report(self.fault_at(name, "nothing", wanted));
         }
@@ -310,13 +224,11 @@ impl<'l> Section<'l> {
     /// A fault at a key of this table, or at the table if the key is not there.
     pub(super) fn fault_at(&self, name: &str, found: impl Into<Box<str>>, wanted: impl Into<Box<str>>) -> Fault {
         let over = self.over.iter().find(|(key, _)| *key == name).map(|(_, given)| given.place.clone());
-        let entry = || self.table.and_then(|table| table.get(name)).map(|value| self.at(&value.span()));
-        let place = over.or_else(entry).unwrap_or_else(|| self.place.clone());
+        let place = over.or_else(|| self.peek(name).map(|node| node.place)).unwrap_or_else(|| self.place.clone());
         Fault::new(place, self.path(name), found, wanted)
     }
 
-    /// The path of a key of this table.
-    pub(super) fn path(&self, name: &str) -> String {
+    fn path(&self, name: &str) -> String {
         if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) }
     }
 
@@ -327,63 +239,48 @@ impl<'l> Section<'l> {
 
     fn node(&mut self, name: &'static str) -> Option<Node<'l>> {
         self.known.push(name);
-        let value = self.table?.get(name)?;
-        Some(Node { key: self.path(name), place: self.at(&value.span()), value: value.get_ref() })
+        self.peek(name)
     }
 
-    fn item(&self, key: &str, index: usize, item: &'l Spanned<DeValue<'l>>) -> Node<'l> {
-        Node { key: format!("{key}[{index}]"), place: self.at(&item.span()), value: item.get_ref() }
+    fn peek(&self, name: &str) -> Option<Node<'l>> {
+        Some(Node::new(self.path(name), self.table?.get(name)?, self.loader))
     }
 
-    fn at(&self, span: &Range<usize>) -> Place {
-        self.loader.origin.map_or(Place::CommandLine, |origin| origin.place(span))
+    fn entries(&mut self, name: &'static str) -> Vec<(Text, Node<'l>)> {
+        let node = self.node(name);
+        node.and_then(|node| self.loader.accept(node.entries())).unwrap_or_default()
     }
 
-    fn text_of(&self, node: &Node<'l>) -> Option<Text> {
-        let DeValue::String(value) = node.value else {
-            self.loader.report(node.fault("a text in quotes"));
-            return None;
-        };
-        Some(Text { value: value.to_string(), key: node.key.clone(), place: node.place.clone() })
+    /// What is good of a list; a value alone is a list of one.
+    fn list<T>(&mut self, name: &'static str, read: impl Fn(&Node<'l>) -> Result<T, Fault>) -> Option<Vec<T>> {
+        let node = self.node(name)?;
+        let items = node.items().unwrap_or_else(|| vec![node]);
+        Some(items.iter().filter_map(|item| self.loader.accept(read(item))).collect())
     }
 
-    fn table_of(&self, node: &Node<'l>) -> Option<&'l DeTable<'l>> {
-        let DeValue::Table(table) = node.value else {
-            self.loader.report(node.fault("a table"));
-            return None;
-        };
-        Some(table)
+    fn refuse_empty(&self, name: &str) {
+        let items = self.peek(name).filter(|_| !self.over.iter().any(|(key, _)| *key == name));
+        if items.and_then(|node| node.items()).is_some_and(|items| items.is_empty()) {
+            self.loader.report(self.fault_at(name, "an empty list", "at least one entry, or no such key"));
+        }
     }
 
     fn report_unknown(mut self) {
         self.known.sort_unstable();
         self.known.dedup();
-        for (entry, _) in self.table.into_iter().flatten() {
-            let name = entry.get_ref();
-            if !self.known.contains(&&**name) {
-                let wanted = format!("one of {}", self.known.join(", "));
-                let fault = Fault::new(self.at(&entry.span()), self.path(name), "an unknown key", wanted);
-                self.loader.report(match nearest(name, &self.known) {
-                    Some(near) => fault.advise(format!("did you mean {near:?}?")),
-                    None => fault,
-                });
+        let Some(table) = self.table else { return };
+        for (name, _) in table {
+            if self.known.contains(&&**name.get_ref()) {
+                continue;
             }
+            let place = self.loader.origin.map_or(Place::CommandLine, |origin| origin.place(&name.span()));
+            let wanted = format!("one of {}", self.known.join(", "));
+            let fault = Fault::new(place, self.path(name.get_ref()), "an unknown key", wanted);
+            self.loader.report(match nearest(name.get_ref(), &self.known) {
+                Some(near) => fault.advise(format!("did you mean {near:?}?")),
+                None => fault,
+            });
         }
-    }
-}
-
-impl Node<'_> {
-    fn fault(&self, wanted: &str) -> Fault {
-        let found = match self.value {
-            DeValue::String(text) => quoted(text),
-            DeValue::Integer(number) => number.to_string(),
-            DeValue::Float(number) => number.to_string(),
-            DeValue::Boolean(value) => value.to_string(),
-            DeValue::Datetime(time) => time.to_string(),
-            DeValue::Array(_) => "a list".to_owned(),
-            DeValue::Table(_) => "a table".to_owned(),
-        };
-        Fault::new(self.place.clone(), self.key.as_str(), found, wanted)
     }
 }
 

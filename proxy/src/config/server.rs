@@ -50,12 +50,7 @@ impl Server {
                 .parsed_list("plain_http_hosts", Text::not_empty)
                 .map(Arc::from)
                 .unwrap_or_default(),
-            tls: if section.has("tls") {
-                section.within("tls", Vec::new(), ServerTls::read)
-            } else {
-                section.pass_over("tls");
-                None
-            },
+            tls: section.within_if_any("tls", ServerTls::read),
             workers: section
                 .integer("workers", 1..=1024)
                 .and_then(|count| NonZeroUsize::new(usize::try_from(count).ok()?)),

@@ -12,12 +12,13 @@ use super::{Fault, text::Text};
 /// A fault for anything else, for credentials (they would stand in logs), and for a fragment or an impossible port,
 /// which [`Uri`] drops in silence.
 pub(super) fn read(text: &Text, wanted: &str) -> Result<Uri, Fault> {
+    let rest = text.value.split_once("://").map_or(&*text.value, |(_, rest)| rest);
+    if rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@')) {
+        return Err(text.fault_finding("a URL with credentials", format!("{wanted} without user and password")));
+    }
     let uri: Uri = text.parse(wanted)?;
     let scheme = uri.scheme() == Some(&Scheme::HTTP) || uri.scheme() == Some(&Scheme::HTTPS);
     let Some(authority) = uri.authority().filter(|_| scheme) else { return Err(text.fault(wanted)) };
-    if authority.as_str().contains('@') {
-        return Err(text.fault_finding("a URL with credentials", format!("{wanted} without user and password")));
-    }
     let port = authority.as_str().len() > authority.host().len();
     let impossible = port && uri.port_u16().is_none_or(|port| port == 0);
     if authority.host().is_empty() || impossible || text.value.contains('#') {

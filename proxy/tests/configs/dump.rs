@@ -91,8 +91,8 @@ forward_credentials = false
 header = "X-Remote-User"
 claims = { "X-User-Email" = "email", "X-Name" = "full name" }
 [limits]
-head = 2048
-path = 1000
+head = 2_048
+path = 0x3e8
 token = 999
 body = 9223372036854775807
 connections = 5

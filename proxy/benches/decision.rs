@@ -76,7 +76,7 @@ fn gate() -> Gate {
             role_claim: None,
             token_from: [TokenSource::Header].into(),
         }],
-        identity: IdentityHeaders { header: HeaderName::from_static("x-user-id"), claims: Vec::new() },
+        identity: IdentityHeaders { header: HeaderName::from_static("x-user-id"), claims: Vec::new(), signed: false },
         trusted_proxies: Vec::new(),
         path_bytes: 8192,
         head_bytes: 32768,

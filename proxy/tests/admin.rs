@@ -38,7 +38,7 @@ async fn probes_and_scrapers_are_answered_and_strangers_are_not() {
         move || Readiness::new(phase.get(), Vec::new(), Some("line 1: no TOML".into()))
     };
     let listener = admin::bind(&Address::Unix(socket.clone())).unwrap();
-    let admin = Admin { readiness, metrics: Metrics::start().unwrap() };
+    let admin = Admin { readiness, metrics: Metrics::start().unwrap(), jwks: || None };
     let local = LocalSet::new();
     local.spawn_local(admin.serve(listener));
     local

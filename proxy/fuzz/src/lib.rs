@@ -31,6 +31,7 @@ pub static GATE: LazyLock<Gate> = LazyLock::new(|| {
         identity: IdentityHeaders {
             header: HeaderName::from_static("x-user-id"),
             claims: vec![(HeaderName::from_static("x-user-email"), "email".into())],
+            signed: false,
         },
         trusted_proxies: Vec::new(),
         path_bytes: 8192,

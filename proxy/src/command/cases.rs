@@ -131,7 +131,7 @@ impl Case {
         }
         headers.entry(header::HOST).or_insert(HeaderValue::from_static("localhost"));
         if let Some(claims) = &self.claims {
-            let token = jwt::sign(complete(self.issuer(gate)?, claims, now), KEY, Algorithm::HS256)?;
+            let token = jwt::sign(&complete(self.issuer(gate)?, claims, now), KEY, Algorithm::HS256)?;
             headers.append(header::AUTHORIZATION, format!("Bearer {token}").parse()?);
         }
         Ok(headers)

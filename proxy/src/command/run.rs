@@ -122,9 +122,13 @@ fn inform(control: &Control, reloader: &Rc<Reloader>, phase: &Rc<Cell<Phase>>) -
     let state = control.state();
     let Some(address) = &state.config.server.admin else { return Ok(()) };
     let listener = admin::bind(address).with_context(|| format!("cannot listen on {address} (--admin)"))?;
+    let jwks = {
+        let control = control.clone();
+        move || control.state().jwks().map(str::to_owned)
+    };
     let (control, reloader, phase) = (control.clone(), Rc::clone(reloader), Rc::clone(phase));
     let readiness = move || Readiness::new(phase.get(), control.state().keys.report(), reloader.fault());
-    spawn_local(async move { report("the admin listener", Admin { readiness, metrics }.serve(listener).await) });
+    spawn_local(async move { report("the admin listener", Admin { readiness, metrics, jwks }.serve(listener).await) });
     Ok(())
 }
 

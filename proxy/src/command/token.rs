@@ -35,7 +35,7 @@ pub(super) fn token(
          (Better Auth gives a signed-in user one at /api/auth/token)",
     )?;
     let algorithm = issuer.algorithms.first().copied().unwrap_or(Algorithm::HS256);
-    Ok(jwt::sign(claims(request, Some(issuer), now), secret.expose(), algorithm)?)
+    Ok(jwt::sign(&claims(request, Some(issuer), now), secret.expose(), algorithm)?)
 }
 
 fn signer(issuer: &IssuerConfig) -> Option<(&Issuer, &Secret)> {
@@ -51,7 +51,7 @@ fn with_new_secret(request: &Token, now: Timestamp) -> Result<String> {
     let secret = URL_SAFE_NO_PAD.encode(bytes);
     eprintln!("No secret is configured, so this token is signed with a new one. A proxy that accepts it:");
     eprintln!("  OWNERGATE_SECRET={secret} ownergate --upstream http://127.0.0.1:8081");
-    jwt::sign(claims(request, None, now), secret.as_bytes(), Algorithm::HS256)
+    jwt::sign(&claims(request, None, now), secret.as_bytes(), Algorithm::HS256)
 }
 
 fn claims(request: &Token, issuer: Option<&Issuer>, now: Timestamp) -> Map<String, Value> {

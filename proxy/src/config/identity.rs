@@ -9,7 +9,8 @@ pub(super) fn read(section: &mut Section<'_>) -> IdentityHeaders {
     let loader = section.loader;
     let default = HeaderName::from_static(defaults::IDENTITY_HEADER);
     let header = section.parsed("header", name).unwrap_or(default);
-    let mut headers = IdentityHeaders { header, claims: Vec::new() };
+    let mut headers =
+        IdentityHeaders { header, claims: Vec::new(), signed: section.boolean("signed").unwrap_or(false) };
     for (text, claim) in section.pairs("claims") {
         let read = name(&text).and_then(|header| Ok((header, claim.not_empty()?)));
         let Some((header, claim)) = loader.accept(read) else { continue };
@@ -25,6 +26,7 @@ pub(super) fn read(section: &mut Section<'_>) -> IdentityHeaders {
 pub(super) fn write(identity: &IdentityHeaders, dump: &mut Dump<'_>) {
     dump.table("[identity]");
     dump.entry("header", identity.header.as_str());
+    dump.entry("signed", identity.signed);
     if !identity.claims.is_empty() {
         dump.table("[identity.claims]");
         identity.claims.iter().for_each(|(header, claim)| dump.entry(header.as_str(), &**claim));

@@ -57,6 +57,7 @@ pub(super) fn gate(routes: Vec<Route>) -> Gate {
         identity: IdentityHeaders {
             header: HeaderName::from_static("x-user-id"),
             claims: vec![(HeaderName::from_static("x-user-email"), "email".into())],
+            signed: false,
         },
         trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
         path_bytes: 8192,

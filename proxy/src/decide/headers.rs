@@ -14,6 +14,8 @@ pub struct IdentityHeaders {
     pub header: HeaderName,
     /// Further claims that go into headers: the header's name, and the claim's at the payload's top level.
     pub claims: Vec<(HeaderName, Box<str>)>,
+    /// Whether a signed proof of the user id goes along, in `X-Ownergate-Identity`.
+    pub signed: bool,
 }
 
 /// A request head that may go upstream. Only [`Gate::onward`] makes one, and it takes a [`Permit`].

@@ -133,6 +133,7 @@ mod tests {
         Scrub::new(&IdentityHeaders {
             header: HeaderName::from_static("x-user-id"),
             claims: vec![(HeaderName::from_static("x-user-email"), "email".into())],
+            signed: false,
         })
     }
 

@@ -5,6 +5,7 @@
 //!   keys that at least one issuer has been asked for: one issuer's outage must not take the others' users down. An
 //!   issuer that was asked and has no key yet is ready: Better Auth makes its first key with its first token.
 //! - `/metrics`: Prometheus text.
+//! - `/jwks`: the key set that signed identities verify with, where they are configured.
 //!
 //! A web page in an operator's browser can make requests to this address under a name of its own choice (DNS
 //! rebinding), and would be let read the answers; so a `Host` that public DNS could answer is refused. Addresses, as
@@ -71,11 +72,13 @@ impl Readiness {
 }
 
 /// What the listener answers with.
-pub struct Admin<R> {
+pub struct Admin<R, K> {
     /// The state at the moment that it is asked.
     pub readiness: R,
     /// What was counted.
     pub metrics: Metrics,
+    /// The key set that signed identities verify with, if there are any.
+    pub jwks: K,
 }
 
 /// Binds the address that operators use.
@@ -92,7 +95,7 @@ pub fn bind(address: &Address) -> io::Result<AdminListener> {
 #[derive(Debug)]
 pub struct AdminListener(Listener);
 
-impl<R: Fn() -> Readiness + 'static> Admin<R> {
+impl<R: Fn() -> Readiness + 'static, K: Fn() -> Option<String> + 'static> Admin<R, K> {
     /// Answers until it is dropped. Runs on the current thread's [`tokio::task::LocalSet`].
     ///
     /// # Errors
@@ -135,7 +138,11 @@ impl<R: Fn() -> Readiness + 'static> Admin<R> {
             "/livez" => text(StatusCode::OK, "ok"),
             "/readyz" => self.readiness(),
             "/metrics" => typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
-            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz or /metrics"),
+            "/jwks" => match (self.jwks)() {
+                Some(keys) => typed(StatusCode::OK, "application/jwk-set+json", keys),
+                None => text(StatusCode::NOT_FOUND, "identities are not signed; set identity.signed"),
+            },
+            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /metrics or /jwks"),
         }
     }
 

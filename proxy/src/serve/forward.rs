@@ -12,6 +12,7 @@ use super::{
     consent::{self, Consent},
     dial::DialFault,
     log,
+    signer::SIGNED_IDENTITY,
     tally::{REQUEST_ID, Tally},
     upgrade,
     upstream::{Lease, Pool, Wanted},
@@ -108,6 +109,9 @@ fn onward(
 ) -> Request<RequestBody> {
     let mut head = local.state.gate.onward(permit, head, &link.client).into_parts();
     head.headers.insert(REQUEST_ID, request_id.clone());
+    if let Some(proof) = local.proof(permit) {
+        head.headers.insert(SIGNED_IDENTITY, proof);
+    }
     // Without it, the client side of hyper takes a GET to have no body.
     if body.size_hint().exact().is_none() {
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));

@@ -27,6 +27,7 @@ mod proxy;
 mod record;
 pub mod reload;
 mod reply;
+mod signer;
 mod state;
 mod tally;
 mod telemetry;
@@ -41,6 +42,7 @@ mod worker;
 
 pub use proxy::{BindFault, Control, Drained, Proxy};
 pub use record::{Exchange, Observer, Silent};
+pub use signer::Signer;
 pub use state::{State, StateFault};
 pub use telemetry::Telemetry;
 pub use tls::TlsFault;

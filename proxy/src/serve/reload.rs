@@ -118,7 +118,9 @@ impl Reloader {
         let previous = self.control.state();
         let keys = KeyStore::open(&config.issuers, &self.fetcher, self.pace, Some(&previous.keys)).await;
         let keys = keys.map_err(|faults| told(&faults))?;
-        State::new(config, Arc::new(keys)).map_err(|faults| told(&faults))
+        let mut state = State::new(config, Arc::new(keys)).map_err(|faults| told(&faults))?;
+        state.keep_signer(&previous);
+        Ok(state)
     }
 
     fn accept(&self, state: State) {

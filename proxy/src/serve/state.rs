@@ -7,7 +7,8 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     jwks::KeyStore,
-    tls::{self, TlsFault, UpstreamConnector},
+    signer::Signer,
+    tls::{self, UpstreamConnector},
 };
 use crate::{
     config::Config,
@@ -22,6 +23,8 @@ pub struct State {
     pub gate: Gate,
     /// The keys of the configuration's issuers.
     pub keys: Arc<KeyStore>,
+    /// Signs who calls, where the configuration wants it.
+    pub(super) signer: Option<Arc<Signer>>,
     /// TLS with clients.
     pub(super) acceptor: Option<TlsAcceptor>,
     /// TLS with each upstream that wants it, in the order of the upstreams.
@@ -32,18 +35,18 @@ pub struct State {
 #[derive(Debug, thiserror::Error)]
 #[error("{place} cannot be used")]
 pub struct StateFault {
-    /// The part of the configuration that names the certificates.
+    /// The part of the configuration.
     pub place: String,
-    /// What is wrong with them.
+    /// What is wrong with what it names.
     #[source]
-    pub source: TlsFault,
+    pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 impl State {
     /// Prepares to serve by `config`: reads certificates, arranges the rules.
     ///
     /// # Errors
-    /// Every part whose certificates or keys cannot be used.
+    /// Every part whose certificates or keys cannot be used or made.
     pub fn new(config: Config, keys: Arc<KeyStore>) -> Result<Self, Vec<StateFault>> {
         let gate = Gate::new(GateRules {
             policy: config.policy.clone(),
@@ -57,17 +60,29 @@ impl State {
         });
         let mut faults = Vec::new();
         let mut note = |place: String, source| faults.push(StateFault { place, source });
-        let acceptor = config
-            .server
-            .tls
-            .as_ref()
-            .and_then(|files| tls::acceptor(files).map_err(|source| note("[server.tls]".to_owned(), source)).ok());
+        let signer = config.identity.signed.then(|| Signer::generate().map(Arc::new)).transpose();
+        let signer = signer.map_err(|source| note("[identity]".to_owned(), source.into())).ok().flatten();
+        let acceptor = config.server.tls.as_ref().and_then(|files| {
+            tls::acceptor(files).map_err(|source| note("[server.tls]".to_owned(), source.into())).ok()
+        });
         let connectors = config.upstreams.iter().map(|upstream| {
             let opened = UpstreamConnector::new(upstream.tls.as_ref()?);
-            opened.map_err(|source| note(format!("[upstream.{}]", upstream.name), source)).ok()
+            opened.map_err(|source| note(format!("[upstream.{}]", upstream.name), source.into())).ok()
         });
         let connectors = connectors.collect();
-        if faults.is_empty() { Ok(Self { config, gate, keys, acceptor, connectors }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { config, gate, keys, signer, acceptor, connectors }) } else { Err(faults) }
+    }
+
+    /// Goes on signing with the key that backends know.
+    pub(super) fn keep_signer(&mut self, previous: &Self) {
+        if let (Some(own), Some(known)) = (&mut self.signer, &previous.signer) {
+            *own = Arc::clone(known);
+        }
+    }
+
+    /// The public half of the key that identities are signed with, as a key set; `None` where none is.
+    pub fn jwks(&self) -> Option<&str> {
+        self.signer.as_deref().map(Signer::jwks)
     }
 
     pub(super) fn route(&self, id: RouteId) -> Option<&Route> {

@@ -25,7 +25,10 @@ use super::{
     verifier::{Allowance, Verifier},
     watch::Clock,
 };
-use crate::{config::Upstream, decide::UpstreamId};
+use crate::{
+    config::Upstream,
+    decide::{Permit, UpstreamId},
+};
 
 /// What one worker's connections share.
 pub(super) struct Worker {
@@ -142,6 +145,13 @@ impl Local {
             allowance: Allowance::default(),
             pools,
         }
+    }
+
+    /// The signed identity for a permitted request, where the configuration wants one and somebody calls.
+    pub(super) fn proof(&self, permit: &Permit) -> Option<HeaderValue> {
+        let (signer, caller) = (self.state.signer.as_ref()?, permit.identity()?);
+        let upstream = self.state.config.upstreams.get(permit.upstream().0)?;
+        signer.sign(caller, &upstream.name, self.clock.timestamp())
     }
 
     pub(super) fn pool(&self, upstream: UpstreamId) -> Option<&Rc<Pool>> {

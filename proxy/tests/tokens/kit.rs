@@ -186,7 +186,11 @@ impl World {
         let gate = Gate::new(GateRules {
             policy: Policy::new(Vec::new()).unwrap(),
             issuers,
-            identity: IdentityHeaders { header: HeaderName::from_static("x-user-id"), claims: claims.collect() },
+            identity: IdentityHeaders {
+                header: HeaderName::from_static("x-user-id"),
+                claims: claims.collect(),
+                signed: false,
+            },
             trusted_proxies: Vec::new(),
             path_bytes: 8192,
             head_bytes: 32768,

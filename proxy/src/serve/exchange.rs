@@ -29,7 +29,11 @@ pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Resp
     let mut answer = match local.decide(&head).await {
         Decision::Forward(permit) => {
             tally.permitted(&permit);
-            match forward(&link, &local, &permit, parts, &progress, &mut tally).await {
+            let forwarded = match local.state.rates.check(&permit, tally.client()) {
+                Ok(()) => forward(&link, &local, &permit, parts, &progress, &mut tally).await,
+                Err(denial) => Err(denial),
+            };
+            match forwarded {
                 Ok(forwarded) => forwarded.into_answer(tally),
                 Err(denial) => refuse(denial, tally),
             }

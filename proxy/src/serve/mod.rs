@@ -24,6 +24,7 @@ mod listen;
 pub mod log;
 pub mod metrics;
 mod proxy;
+mod rate;
 mod record;
 pub mod reload;
 mod reply;

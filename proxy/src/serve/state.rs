@@ -7,6 +7,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{
     jwks::KeyStore,
+    rate::Rates,
     signer::Signer,
     tls::{self, UpstreamConnector},
 };
@@ -25,6 +26,8 @@ pub struct State {
     pub keys: Arc<KeyStore>,
     /// Signs who calls, where the configuration wants it.
     pub(super) signer: Option<Arc<Signer>>,
+    /// How often callers may call.
+    pub(super) rates: Rates,
     /// TLS with clients.
     pub(super) acceptor: Option<TlsAcceptor>,
     /// TLS with each upstream that wants it, in the order of the upstreams.
@@ -70,7 +73,7 @@ impl State {
             opened.map_err(|source| note(format!("[upstream.{}]", upstream.name), source.into())).ok()
         });
         let connectors = connectors.collect();
-        if faults.is_empty() { Ok(Self { config, gate, keys, signer, acceptor, connectors }) } else { Err(faults) }
+        if faults.is_empty() { Ok(Self { rates: Rates::new(&config.policy), config, gate, keys, signer, acceptor, connectors }) } else { Err(faults) }
     }
 
     /// Goes on signing with the key that backends know.

@@ -82,6 +82,11 @@ impl Tally {
         self.route
     }
 
+    /// The client's address, as trusted proxies tell it.
+    pub(super) fn client(&self) -> Option<IpAddr> {
+        self.client
+    }
+
     pub(super) fn permitted(&mut self, permit: &Permit) {
         self.route = Some(permit.route());
         self.upstream = Some(permit.upstream());

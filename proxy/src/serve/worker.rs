@@ -119,9 +119,9 @@ impl Worker {
     }
 
     fn sweep(&self) {
-        for pool in &self.local.borrow().pools {
-            pool.sweep();
-        }
+        let local = self.local.borrow();
+        local.pools.iter().for_each(|pool| pool.sweep());
+        local.state.rates.sweep();
     }
 }
 

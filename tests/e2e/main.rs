@@ -16,6 +16,7 @@ mod limits;
 mod operator;
 mod ownership;
 mod paths;
+mod rate_limit;
 mod regressions;
 mod reload;
 mod routes;

@@ -32,6 +32,7 @@ pub(super) enum Listener {
 pub(super) fn bind(address: &Address, workers: usize) -> io::Result<(Address, Vec<Bound>)> {
     match address {
         Address::Tcp(wanted) => {
+            refuse_shared(*wanted)?;
             let first = bind_tcp(*wanted)?;
             // Port 0 becomes a port that the others have to share.
             let bound = first.local_addr()?;
@@ -47,6 +48,15 @@ pub(super) fn bind(address: &Address, workers: usize) -> io::Result<(Address, Ve
             Ok((address.clone(), std::iter::once(first).chain(others).map(Bound::Unix).collect()))
         }
     }
+}
+
+/// Another proxy of the same user could share the address, and would then take every other connection to another
+/// configuration: a socket that shares with nobody tells whether there is one.
+fn refuse_shared(address: SocketAddr) -> io::Result<()> {
+    let probe = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    probe.set_reuse_address(true)?;
+    probe.bind(&address.into())?;
+    probe.listen(1)
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
@@ -95,5 +105,16 @@ impl Listener {
                 Ok((Socket::Unix(stream), Client { address: None, tls: false }))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_another_proxy_has_is_refused() {
+        let (first, _sockets) = bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 2).unwrap();
+        assert_eq!(bind(&first, 2).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -73,7 +73,11 @@ impl State {
             opened.map_err(|source| note(format!("[upstream.{}]", upstream.name), source.into())).ok()
         });
         let connectors = connectors.collect();
-        if faults.is_empty() { Ok(Self { rates: Rates::new(&config.policy), config, gate, keys, signer, acceptor, connectors }) } else { Err(faults) }
+        if faults.is_empty() {
+            Ok(Self { rates: Rates::new(&config.policy), config, gate, keys, signer, acceptor, connectors })
+        } else {
+            Err(faults)
+        }
     }
 
     /// Goes on signing with the key that backends know.

@@ -2,9 +2,20 @@
 //!
 //! This file is the map.
 //!
+//! Read first: `decide/gate.rs`, the steps of the decision in order; then `serve/exchange.rs`, one request from its head
+//! to its answer.
+//!
 //! - [`decide`]: the decision. Pure and total: request head, keys and time in; a [`decide::Decision`] out.
 //! - [`config`]: text to types. Flags, environment and file become one [`config::Config`], or a list of every fault.
 //! - [`serve`]: sockets, files and clocks: the data plane, and what keeps its keys and rules fresh.
+//! - `command/` (of the binary): what `ownergate` and its tools do with these three.
+//!
+//! # One request
+//!
+//! `accept` → `connection` → `exchange` → [`decide::Gate::admit`] (path, preflight, route, where the token stands) → a
+//! verified token looked up, or [`decide::Gate::verify`] → [`decide::Pending::conclude`] (owner, scopes) →
+//! [`decide::Permit`] → rate limit → [`decide::Gate::onward`] (headers stripped, then set) → `forward` → `upstream`,
+//! bodies streamed both ways → `tally`, which tells log and metrics. A refusal becomes an answer in `reply` alone.
 //!
 //! # Invariants
 //!

@@ -56,7 +56,8 @@ impl Cors {
 
 /// The method that a preflight asks for; `None` if the request is none.
 pub(super) fn requested_method(head: &Head<'_>) -> Option<Method> {
-    if head.method != Method::OPTIONS || !head.headers.contains_key(header::ORIGIN) {
+    // Browsers send one origin; of several, each reader could believe another.
+    if head.method != Method::OPTIONS || head.headers.get_all(header::ORIGIN).iter().count() != 1 {
         return None;
     }
     let method = head.headers.get(header::ACCESS_CONTROL_REQUEST_METHOD)?;

@@ -17,7 +17,8 @@ pub enum Decision {
     Refuse(Denial),
 }
 
-/// Proof that every check ran. Only the gate makes one, and nothing is forwarded without it.
+/// Proof that the gate decided. Only the gate makes one, and nothing is forwarded without it. What a route with
+/// `enforce = false` let through all the same stands in [`Permit::shadowed`].
 #[derive(Debug)]
 pub struct Permit {
     pub(super) route: RouteId,
@@ -38,7 +39,8 @@ impl Permit {
         self.upstream
     }
 
-    /// The caller; `None` where the route is public, or optional and there was no token.
+    /// The caller; `None` where the route is public, or optional and there was no token, or not enforced and nobody was
+    /// verified.
     pub fn identity(&self) -> Option<&Arc<Identity>> {
         self.identity.as_ref()
     }

@@ -171,10 +171,8 @@ impl Denial {
 
     /// The issuer whose key set may be out of date: the refusal could become a permit once it is fetched anew.
     pub fn stale_keys(&self) -> Option<IssuerId> {
-        match self.code {
-            Code::KeyUnknown | Code::SignatureInvalid | Code::KeysUnavailable => self.issuer,
-            _ => None,
-        }
+        let depends_on_keys = matches!(self.code, Code::KeyUnknown | Code::SignatureInvalid | Code::KeysUnavailable);
+        self.issuer.filter(|_| depends_on_keys)
     }
 }
 

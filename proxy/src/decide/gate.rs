@@ -8,6 +8,10 @@
 //! 5. Only now is a missing route or method told.
 //! 6. The route's issuers, owner, scopes and roles.
 //!
+//! A route with `access = "optional"` goes on without a caller where no token was sent. A route with `enforce = false`
+//! only watches: its permit carries what steps 4 to 6 would have refused. Step 1 and repeated credentials are enforced
+//! always, because what they refuse has no single reading.
+//!
 //! There is no fall-through: every path ends in a refusal or in a [`Permit`], and this file alone makes permits.
 
 use std::{borrow::Cow, sync::Arc};

@@ -72,6 +72,9 @@ impl<'a> Head<'a> {
             Some(Ok(text)) if is_authority(text) => Some(text),
             Some(_) => return malformed("a Host that is no authority"),
         };
+        if self.uri.scheme_str().is_some_and(|scheme| !matches!(scheme, "http" | "https")) {
+            return malformed("a target of another scheme than http");
+        }
         match (host, self.uri.authority()) {
             (_, Some(target)) if !is_authority(target.as_str()) => malformed("a target whose authority is none"),
             (Some(host), Some(target)) if !host.eq_ignore_ascii_case(target.as_str()) => {
@@ -159,6 +162,7 @@ mod tests {
             (V::HTTP_11, "/a", &[("host", "[good]")], bad),
             (V::HTTP_11, "http://good/a", &[("host", "GOOD")], Ok(())),
             (V::HTTP_11, "http://evil/a", &[("host", "good")], bad),
+            (V::HTTP_11, "ftp://good/a", &[("host", "good")], bad),
             (V::HTTP_11, "http://good/a", &[], bad),
             (V::HTTP_2, "http://good/a", &[], Ok(())),
             (V::HTTP_2, "http://good/a", &[("host", "evil")], bad),

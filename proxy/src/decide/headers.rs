@@ -68,6 +68,11 @@ impl Gate {
         for name in doomed {
             headers.remove(name);
         }
+        // What a trailer may not carry, none may announce.
+        let announced = |name: &[u8]| {
+            HeaderName::from_bytes(name.trim_ascii()).is_ok_and(|name| self.scrub().fate(&name) == Fate::Keep)
+        };
+        retain_items(headers, header::TRAILER, b',', b", ", announced);
     }
 
     fn strip_credentials(&self, parts: &mut Parts) {
@@ -386,6 +391,12 @@ mod tests {
         let mut left: Vec<_> = trailers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["grpc-status", "x-checksum"]);
+    }
+
+    #[test]
+    fn a_trailer_that_would_go_is_not_announced_either() {
+        let parts = onward("/api/alice/x", &[TOKEN, "trailer: X-User-Id, X-Sum", "trailer: x_user_id"]);
+        assert_eq!(values(&parts, "trailer"), ["X-Sum"]);
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) struct Scrub {
 
 /// Hop-by-hop names (RFC 9110 §7.6.1), headers by which a backend could be told another method, target or caller than
 /// the one that was decided on, and marks that only a proxy may set.
-const DROPPED: [&str; 26] = [
+const DROPPED: [&str; 36] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",
@@ -48,6 +48,16 @@ const DROPPED: [&str; 26] = [
     "x-envoy-original-path",
     "x-envoy-original-host",
     "x-middleware-subrequest",
+    "x-override-url",
+    "x-host",
+    "x-uri",
+    "request-uri",
+    "path-info",
+    "x-path-info",
+    "script-name",
+    "x-script-name",
+    "x-accel-redirect",
+    "x-sendfile",
     "x-auth-user",
     "x-authenticated-user",
     "x-authenticated-userid",
@@ -71,7 +81,17 @@ const NEVER_FORWARDED: [&str; 7] = [
 ];
 
 const FORWARDED_PREFIX: &str = "x-forwarded-";
-const FORWARDED: [&str; 5] = ["forwarded", "true-client-ip", "x-real-ip", "x-client-ip", "cf-connecting-ip"];
+const FORWARDED: [&str; 9] = [
+    "forwarded",
+    "x-forwarded",
+    "true-client-ip",
+    "x-real-ip",
+    "client-ip",
+    "x-client-ip",
+    "x-cluster-client-ip",
+    "x-proxyuser-ip",
+    "cf-connecting-ip",
+];
 
 impl Scrub {
     pub(super) fn new(identity: &IdentityHeaders) -> Self {
@@ -164,6 +184,9 @@ mod tests {
             "x_real_ip",
             "x.forwarded.for",
             "true_client_ip",
+            "x_cluster.client_ip",
+            "path_info",
+            "x-accel-redirect",
             "connection",
             "te",
             "proxy",

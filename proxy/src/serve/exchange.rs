@@ -40,7 +40,10 @@ pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Resp
         }
         Decision::Preflight(route, headers) => {
             tally.routed(route);
-            return own(StatusCode::NO_CONTENT, headers, Bytes::new(), tally);
+            // The policy has spoken: nothing of it is added.
+            let mut answer = own(StatusCode::NO_CONTENT, headers, Bytes::new(), tally);
+            answer.headers_mut().insert(REQUEST_ID, request_id);
+            return answer;
         }
         Decision::Refuse(denial) => refuse(denial, tally),
     };

@@ -109,6 +109,8 @@ fn onward(
 ) -> Request<RequestBody> {
     let mut head = local.state.gate.onward(permit, head, &link.client).into_parts();
     head.headers.insert(REQUEST_ID, request_id.clone());
+    // HTTP/1.0 clients may send none; what goes out is HTTP/1.1, which needs one (RFC 9112 §3.2).
+    head.headers.entry(header::HOST).or_insert_with(|| local.host_of(permit.upstream()));
     if let Some(proof) = local.proof(permit) {
         head.headers.insert(SIGNED_IDENTITY, proof);
     }

@@ -26,7 +26,7 @@ use super::{
     watch::Clock,
 };
 use crate::{
-    config::Upstream,
+    config::{Endpoint, Upstream},
     decide::{Permit, UpstreamId},
 };
 
@@ -152,6 +152,18 @@ impl Local {
         let (signer, caller) = (self.state.signer.as_ref()?, permit.identity()?);
         let upstream = self.state.config.upstreams.get(permit.upstream().0)?;
         signer.sign(caller, &upstream.name, self.clock.timestamp())
+    }
+
+    /// The upstream's own authority.
+    pub(super) fn host_of(&self, upstream: UpstreamId) -> HeaderValue {
+        let endpoint = self.state.config.upstreams.get(upstream.0).and_then(|upstream| upstream.endpoints.first());
+        let authority = match endpoint {
+            Some(Endpoint::Tcp { .. }) => {
+                endpoint.and_then(|endpoint| HeaderValue::try_from(endpoint.to_string()).ok())
+            }
+            Some(Endpoint::Unix(_)) | None => None,
+        };
+        authority.unwrap_or(HeaderValue::from_static("localhost"))
     }
 
     pub(super) fn pool(&self, upstream: UpstreamId) -> Option<&Rc<Pool>> {

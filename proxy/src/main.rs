@@ -4,7 +4,12 @@ mod command;
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
 use ownergate::config::Flags;
+
+/// Small short-lived blocks on many threads, which is what an exchange allocates, are what it is made for.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     let flags = match Flags::read(std::env::args_os()) {

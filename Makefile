@@ -34,7 +34,7 @@ test: check-rust check-node check-postgres
 	$(NPM) --prefix examples/better-auth ci
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 	$(CARGO) test --workspace --locked
-	$(CARGO) build --locked --manifest-path proxy/fuzz/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)
+	$(CARGO) build --manifest-path proxy/fuzz/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)
 	$(NPM) --prefix examples/better-auth test
 
 check-rust:

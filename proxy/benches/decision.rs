@@ -58,8 +58,14 @@ fn route(pattern: &str, access: Access) -> Route {
 }
 
 fn gate() -> Gate {
-    let owner = Access::Owner { capture: "user_id".into() };
-    let routes = vec![route("/api/{user_id}/**", owner), route("/health", Access::Public)];
+    gate_of(vec![route("/api/{user_id}/**", owner()), route("/health", Access::Public)])
+}
+
+fn owner() -> Access {
+    Access::Owner { capture: "user_id".into() }
+}
+
+fn gate_of(routes: Vec<Route>) -> Gate {
     Gate::new(GateRules {
         policy: Policy::new(routes).expect("unambiguous routes"),
         issuers: vec![Issuer {
@@ -191,5 +197,20 @@ fn decision(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, verification, refusal, decision);
+/// Finding a route among few and among many.
+fn routing(criterion: &mut Criterion) {
+    let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("api.example"))]);
+    let uri = Uri::from_static("/service-7/alice/tasks/12");
+    let head = Head { method: &Method::GET, uri: &uri, version: Version::HTTP_11, headers: &headers };
+    let mut group = criterion.benchmark_group("find a route");
+    for count in [10, 100, 1_000, 10_000] {
+        let routes =
+            (0..count).map(|place| route(&format!("/service-{place}/{{user_id}}/tasks/{{id}}"), Access::Public));
+        let gate = gate_of(routes.collect());
+        group.bench_function(format!("of {count}"), |bencher| bencher.iter(|| gate.admit(black_box(&head))));
+    }
+    group.finish();
+}
+
+criterion_group!(benches, verification, refusal, decision, routing);
 criterion_main!(benches);

@@ -47,19 +47,24 @@ impl Gate {
     pub(super) fn forwarded(&self, parts: &Parts, client: &Client) -> Forwarded {
         let peer = client.address.map(|address| address.to_canonical());
         let trusted = self.trusts(client);
-        let chain = peer.map(|peer| match chain_of(&parts.headers).filter(|_| trusted) {
-            Some(before) => format!("{before}, {peer}"),
-            None => peer.to_string(),
-        });
+        let text = |address: IpAddr| HeaderValue::try_from(address.to_string()).ok();
+        let (chain, address) = match peer {
+            Some(peer) if trusted => {
+                let chain = chain_of(&parts.headers).map_or(peer.to_string(), |before| format!("{before}, {peer}"));
+                (chain.try_into().ok(), self.client_address(&parts.headers, client).and_then(text))
+            }
+            Some(_) | None => {
+                let own = peer.and_then(text);
+                (own.clone(), own)
+            }
+        };
         let own = HeaderValue::from_static(if client.tls { "https" } else { "http" });
         let told = |name, valid: fn(&str) -> bool| single(&parts.headers, name, valid).filter(|_| trusted);
         let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
         Forwarded {
             trusted,
-            chain: chain.and_then(|chain| chain.try_into().ok()),
-            address: self
-                .client_address(&parts.headers, client)
-                .and_then(|address| address.to_string().try_into().ok()),
+            chain,
+            address,
             proto: told(PROTO, |proto| matches!(proto, "http" | "https")).unwrap_or(own),
             host: told(HOST, is_authority).or_else(|| parts.headers.get(header::HOST).cloned()).or(authority),
         }

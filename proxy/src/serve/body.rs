@@ -84,7 +84,7 @@ pub(super) enum BodyFault {
 /// An answer's body on its way to the client.
 pub(super) struct ResponseBody {
     source: Source,
-    tally: Tally,
+    tally: Box<Tally>,
 }
 
 enum Source {
@@ -234,7 +234,7 @@ impl Body for RequestBody {
 
 impl ResponseBody {
     /// The upstream's body; its connection is kept for the next request once the body has ended.
-    pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, tally: Tally) -> Self {
+    pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, tally: Box<Tally>) -> Self {
         tally.link().watch().answer_moves();
         if incoming.is_end_stream() {
             tally.progress().abandon();
@@ -248,7 +248,7 @@ impl ResponseBody {
     }
 
     /// A body of the proxy's own.
-    pub(super) fn own(bytes: Bytes, tally: Tally) -> Self {
+    pub(super) fn own(bytes: Bytes, tally: Box<Tally>) -> Self {
         tally.link().watch().answer_moves();
         Self { source: Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), tally }
     }

@@ -1,7 +1,6 @@
 //! One client's connection, from its first byte to its last.
 
 use std::{
-    convert::Infallible,
     future::poll_fn,
     pin::Pin,
     rc::Rc,
@@ -57,10 +56,7 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: Client, se
     let head_bytes = worker.local().state.config.limits.head_bytes;
     let watch = Arc::clone(seat.watch());
     let link = Rc::new(Link { worker, client, seat });
-    let service = service_fn(move |request| {
-        let exchange = exchange(Rc::clone(&link), request);
-        async move { Ok::<_, Infallible>(exchange.await) }
-    });
+    let service = service_fn(move |request| exchange(Rc::clone(&link), request));
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(head_bytes + SPARE_BYTES)

@@ -1,6 +1,6 @@
 //! One request, from its head to its answer.
 
-use std::rc::Rc;
+use std::{convert::Infallible, rc::Rc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -17,7 +17,7 @@ use crate::decide::{Decision, Denial, Head};
 
 /// Decides the request and answers it: with the upstream's answer where it may be forwarded, with the proxy's own
 /// where it may not, or where the upstream gives none.
-pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
     link.watch().begin();
     let local = link.worker.local();
     let (parts, body) = request.into_parts();
@@ -43,24 +43,24 @@ pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Resp
             // The policy has spoken: nothing of it is added.
             let mut answer = own(StatusCode::NO_CONTENT, headers, Bytes::new(), tally);
             answer.headers_mut().insert(REQUEST_ID, request_id);
-            return answer;
+            return Ok(answer);
         }
         Decision::Refuse(denial) => refuse(denial, tally),
     };
     let route = answer.body().route();
     local.state.decorate(route, origin.as_ref(), answer.headers_mut());
     answer.headers_mut().insert(REQUEST_ID, request_id);
-    answer
+    Ok(answer)
 }
 
 /// The proxy's answer to what it refuses, and to what its upstream fails.
-fn refuse(denial: Denial, mut tally: Tally) -> Response<ResponseBody> {
+fn refuse(denial: Denial, mut tally: Box<Tally>) -> Response<ResponseBody> {
     let (head, body) = reply::refusal(&denial, tally.request_id()).into_parts();
     tally.denied(denial);
     own(head.status, head.headers, body, tally)
 }
 
-fn own(status: StatusCode, headers: HeaderMap, body: Bytes, mut tally: Tally) -> Response<ResponseBody> {
+fn own(status: StatusCode, headers: HeaderMap, body: Bytes, mut tally: Box<Tally>) -> Response<ResponseBody> {
     tally.answered(status);
     tally.progress().abandon();
     let mut answer = Response::new(ResponseBody::own(body, tally));

@@ -69,7 +69,7 @@ pub(super) async fn forward(
 }
 
 impl Forwarded {
-    pub(super) fn into_answer(self, tally: Tally) -> Response<ResponseBody> {
+    pub(super) fn into_answer(self, tally: Box<Tally>) -> Response<ResponseBody> {
         let mut answer = self.response.map(|body| ResponseBody::upstream(body, self.lease, tally));
         // The connection to the client is its own; the upstream's version says nothing about it.
         *answer.version_mut() = Version::HTTP_11;

@@ -13,7 +13,7 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request::P
 use super::{Exchange, body::Progress, connection::Link, log, worker::Local};
 use crate::decide::{Code, Denial, Identity, Permit, RouteId, UpstreamId};
 
-/// The exchange so far. Dropping it tells the observer.
+/// The exchange so far. Dropping it tells the observer. On the heap, because it goes through many hands.
 pub(super) struct Tally {
     link: Rc<Link>,
     local: Rc<Local>,
@@ -42,8 +42,8 @@ pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 const CLIENT_LEFT: u16 = 499;
 
 impl Tally {
-    pub(super) fn begin(link: &Rc<Link>, local: &Rc<Local>, head: &Parts, progress: &Rc<Progress>) -> Self {
-        Self {
+    pub(super) fn begin(link: &Rc<Link>, local: &Rc<Local>, head: &Parts, progress: &Rc<Progress>) -> Box<Self> {
+        Box::new(Self {
             link: Rc::clone(link),
             local: Rc::clone(local),
             started: Instant::now(),
@@ -62,7 +62,7 @@ impl Tally {
             progress: Rc::clone(progress),
             response_bytes: 0,
             complete: false,
-        }
+        })
     }
 
     pub(super) fn link(&self) -> &Rc<Link> {

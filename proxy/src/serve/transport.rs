@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::BufMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -29,6 +30,9 @@ pub(super) enum Stream {
     Plain(Socket),
     Tls(Box<TlsStream<Socket>>),
 }
+
+/// Pieces that are written together as one: below this, copying them costs less than telling the kernel of each.
+const JOINED_BYTES: usize = 2048;
 
 /// A stream that tells what passes.
 pub(super) struct Tapped<T> {
@@ -162,7 +166,20 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = ready!(Pin::new(&mut this.stream).poll_write_vectored(cx, bufs));
+        let stream = Pin::new(&mut this.stream);
+        let length = bufs.iter().map(|piece| piece.len()).sum::<usize>();
+        let written = match bufs {
+            [piece] => ready!(stream.poll_write(cx, piece)),
+            pieces if length <= JOINED_BYTES => {
+                let mut joined = [0; JOINED_BYTES];
+                let mut free = &mut joined[..];
+                for piece in pieces {
+                    free.put_slice(piece);
+                }
+                ready!(stream.poll_write(cx, &joined[..length]))
+            }
+            pieces => ready!(stream.poll_write_vectored(cx, pieces)),
+        };
         this.tell(written)
     }
 

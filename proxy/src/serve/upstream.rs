@@ -124,7 +124,8 @@ impl Pool {
             {
                 return Ok(Lease { pool: Rc::clone(self), place, connection, fresh: false });
             }
-            match self.connect(&self.endpoints[place]).await {
+            // On the heap, so that requests that need no new connection carry nothing of it about.
+            match Box::pin(self.connect(&self.endpoints[place])).await {
                 Ok(connection) => return Ok(Lease { pool: Rc::clone(self), place, connection, fresh: true }),
                 Err(error) => {
                     self.eject(place);

@@ -23,6 +23,9 @@ use crate::{config::Timeouts, decide::Timestamp};
 /// How late a deadline may be noticed.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Milliseconds between sweeps.
+const SWEEP: u64 = 1_000;
+
 /// The deadline of what may take as long as it likes.
 const FOREVER: u64 = u64::MAX;
 
@@ -34,6 +37,7 @@ pub(super) struct Clock {
     unix: AtomicU64,
     watches: RefCell<Slab<Arc<Watch>>>,
     draining: Cell<bool>,
+    swept: Cell<u64>,
     occupied: Notify,
     emptied: Notify,
 }
@@ -88,6 +92,7 @@ impl Clock {
             unix: AtomicU64::new(0),
             watches: RefCell::default(),
             draining: Cell::new(false),
+            swept: Cell::new(0),
             occupied: Notify::new(),
             emptied: Notify::new(),
         };
@@ -133,8 +138,8 @@ impl Clock {
         self.watches.borrow().len()
     }
 
-    /// Ticks as long as there is something to watch over. `each` is called with every tick.
-    pub(super) async fn run(&self, each: impl Fn()) {
+    /// Ticks as long as there is something to watch over, and sweeps every second.
+    pub(super) async fn run(&self, sweep: impl Fn()) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -149,7 +154,10 @@ impl Clock {
                     watch.task.wake();
                 }
             }
-            each();
+            if self.swept.get() + SWEEP <= now {
+                self.swept.set(now);
+                sweep();
+            }
         }
     }
 

@@ -12,12 +12,39 @@ Examples:
   ownergate --upstream http://127.0.0.1:8081 --better-auth http://localhost:3000
   ownergate --upstream unix:/run/tasks.sock --secret-file secret.txt
   ownergate --config config/ownergate.toml
-  ownergate --upstream http://127.0.0.1:8081 -- task-service --listen 127.0.0.1:8081
+  ownergate --upstream http://127.0.0.1:8081 --secret-file secret.txt -- task-service --listen 127.0.0.1:8081
 
 Without a file there is one route: /api/{user_id}/**, for the user whose id stands there. Everything else is refused.
 A flag goes over its variable, a variable over the file.
 
 Exit status: 0 after a drained stop, 1 for a failed start or a dead backend, 64 for faults of the configuration.";
+
+const EXPLAIN_EXAMPLE: &str = "\
+Example:
+  ownergate explain --config config/ownergate.toml GET /api/alice/tasks --token \"$TOKEN\"";
+
+const TEST_EXAMPLE: &str = "\
+Example:
+  ownergate test --config config/ownergate.toml cases.toml
+
+cases.toml:
+  [[case]]
+  path   = \"/api/alice/tasks\"
+  claims = { sub = \"alice\" }             # of the token; iss, aud, iat and exp are added where missing
+  expect = \"forward\"
+
+  [[case]]
+  method = \"DELETE\"                      # GET where none is named
+  path   = \"/api/bob/tasks/7\"
+  claims = { sub = \"alice\" }
+  expect = \"not_owner\"                   # \"forward\", \"preflight\" or the code of a refusal
+
+  [[case]]                               # without claims, no token is sent
+  path    = \"/api/alice/tasks\"
+  headers = { Cookie = \"session=1\" }
+  expect  = \"token_missing\"
+
+With several issuers, issuer = \"NAME\" says whose token it is; the first one's if left out.";
 
 /// Lets nobody reach a backend but the caller whose path it is.
 ///
@@ -94,13 +121,17 @@ pub enum Tool {
     Config,
     /// Tells step by step what becomes of a request, and which rule decides
     ///
-    /// Exit status 0 if it would be forwarded, 1 if refused.
-    #[command(after_long_help = "Example:\n  ownergate explain GET /api/alice/tasks --token \"$TOKEN\"")]
+    /// Exit status 0 if it would be forwarded, 1 if refused, 64 for faults of the configuration or of the request's words.
+    #[command(after_long_help = EXPLAIN_EXAMPLE)]
     Explain(Explain),
     /// Signs a token for local work
     #[command(after_long_help = "Example:\n  TOKEN=$(ownergate token --secret-file secret.txt --user alice)")]
     Token(Token),
     /// Compares what is decided with a table of what should be
+    ///
+    /// The routes and rules in force decide. Tokens are signed here with the claims of each case, so no private key is needed.
+    /// Exit status 0 if every case goes as expected, 1 if one does not, 64 for faults of the configuration or table.
+    #[command(after_long_help = TEST_EXAMPLE)]
     Test {
         /// Table of method, path, claims and expected decision (TOML)
         #[arg(value_name = "FILE")]
@@ -136,7 +167,7 @@ pub struct Token {
     /// The user's id (sub)
     #[arg(long, value_name = "ID")]
     pub user: String,
-    /// How long it is good for
+    /// How long it is good for, such as 15m, 1h, 1d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
     pub expires_in: Duration,
 }

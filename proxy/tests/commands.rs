@@ -72,14 +72,14 @@ fn no_token_is_signed_for_an_id_that_could_be_nobodys() {
     let folder = folder();
     for user in ["", " alice", "a\nb"] {
         let token = ownergate(folder.path(), &["token", "--secret-file", "secret", "--user", user]);
-        assert_eq!((token.code, &*token.output), (1, ""), "{user:?}");
+        assert_eq!((token.code, &*token.output), (64, ""), "{user:?}");
     }
 }
 
 #[test]
 fn no_token_is_signed_without_the_issuers_secret() {
     let token = ownergate(folder().path(), &["token", "--better-auth", "http://127.0.0.1:1", "--user", "alice"]);
-    assert_eq!((token.code, &*token.output), (1, ""));
+    assert_eq!((token.code, &*token.output), (64, ""));
     assert!(token.errors.contains("/api/auth/token"), "{}", token.errors);
 }
 
@@ -101,6 +101,95 @@ fn each_refusal_is_explained_with_its_code_and_what_would_pass() {
         assert!(explained.output.contains(&format!("REFUSED  {code}: ")), "{arguments:?}: {}", explained.output);
         assert!(explained.output.contains("to pass: "), "{arguments:?}: {}", explained.output);
     }
+}
+
+#[test]
+fn words_that_are_no_request_are_faults_and_no_refusal() {
+    let folder = folder();
+    for (arguments, told) in [
+        (&["G T", "/"][..], "\"G T\" is no method"),
+        (&["GET", "nopath"], "\"nopath\" does not begin with \"/\""),
+        (&["GET", "/", "--header", "nothing"], "--header wants"),
+        (&["GET", "/", "--header", "a b: c"], "is no header name"),
+    ] {
+        let explained = explain(&folder, arguments);
+        assert_eq!((explained.code, &*explained.output), (64, ""), "{arguments:?}");
+        assert!(explained.errors.contains(told), "{arguments:?}: {}", explained.errors);
+    }
+}
+
+#[test]
+fn steps_are_told_in_the_order_in_which_they_decide() {
+    let folder = folder();
+    let token = |expiry: &str| {
+        let arguments = ["token", "--secret-file", "secret", "--user", "alice", "--expires-in", expiry];
+        ownergate(folder.path(), &arguments).output.trim().to_owned()
+    };
+    let toml = r#"
+        [[issuer]]
+        name = "main"
+        secret_file = "secret"
+        leeway_seconds = 20
+        [upstream.app]
+        url = "http://127.0.0.1:1"
+        [[route]]
+        path = "/api/{user}/**"
+        access = { owner = "user" }
+        upstream = "app"
+        [[route]]
+        path = "/watched/{user}/**"
+        access = { owner = "user" }
+        upstream = "app"
+        enforce = false
+        [[route]]
+        path = "/public"
+        access = "public"
+        upstream = "app"
+        [[route]]
+        path = "/optional"
+        access = "optional"
+        upstream = "app"
+    "#;
+    std::fs::write(folder.path().join("gate.toml"), toml).unwrap();
+    let (good, late) = (token("1h"), token("0s"));
+    for (path, token, expected) in [
+        ("/api/alice", Some(&good), "request ok, token ok, route ok, owner ok"),
+        ("/api/alice", None, "request ok, token REFUSED"),
+        ("/api/bob", Some(&good), "request ok, token ok, route ok, owner REFUSED"),
+        ("/nothing", Some(&good), "request ok, token ok, route REFUSED"),
+        ("/nothing", None, "request ok, token REFUSED"),
+        ("/api/../x", Some(&good), "request REFUSED"),
+        ("/watched/bob", Some(&good), "request ok, token ok, route ok, owner watched"),
+        ("/watched/bob", None, "request ok, token watched"),
+        ("/public", None, "request ok, token ok, route ok"),
+        ("/optional", None, "request ok, token ok, route ok"),
+    ] {
+        let mut arguments = vec!["explain", "--config", "gate.toml", "GET", path];
+        arguments.extend(token.iter().flat_map(|token| ["--token", token]));
+        let explained = ownergate(folder.path(), &arguments).output;
+        let steps = explained.lines().filter(|line| line.starts_with("  "));
+        let steps: Vec<String> =
+            steps.map(|line| line.split_whitespace().take(2).collect::<Vec<_>>().join(" ")).collect();
+        assert_eq!(steps.join(", "), expected, "{path}: {explained}");
+    }
+    let explained = |token: &str| {
+        ownergate(folder.path(), &["explain", "--config", "gate.toml", "GET", "/api/alice", "--token", token]).output
+    };
+    assert!(explained(&good).contains(" s, leeway 20 s"), "{}", explained(&good));
+    assert!(explained(&late).contains(" s ago, leeway 20 s"), "{}", explained(&late));
+}
+
+#[test]
+fn a_missing_token_is_to_be_had_from_where_the_keys_come() {
+    let folder = folder();
+    let by_secret = explain(&folder, &["GET", "/api/alice"]).output;
+    assert!(
+        by_secret.contains("ownergate token --user ID\" prints with the same --config or --secret-file"),
+        "{by_secret}"
+    );
+    let settings = ["--upstream", "http://127.0.0.1:1", "--better-auth", "http://127.0.0.1:1"];
+    let by_key_set = ownergate(folder.path(), &[&["explain", "GET", "/api/alice"][..], &settings].concat()).output;
+    assert!(by_key_set.contains("to pass: send --token with a JWT from the issuer"), "{by_key_set}");
 }
 
 #[test]
@@ -163,8 +252,37 @@ fn a_table_of_cases_passes_or_shows_what_went_otherwise() {
     let failed = test(&table.replace("not_owner", "forward"));
     assert_eq!(failed.code, 1);
     assert_eq!(failed.output.trim(), "case[1] DELETE /api/bob\n  - forward\n  + not_owner\n3 passed, 1 failed");
-    assert_eq!(test("").code, 1);
-    assert_eq!(test(&table.replace("expect", "expects")).code, 1);
+}
+
+#[test]
+fn a_table_that_makes_no_sense_is_a_fault_and_no_failed_case() {
+    let folder = folder();
+    let settings = ["--secret-file", "secret", "--upstream", "http://127.0.0.1:1"];
+    let test = || ownergate(folder.path(), &[&["test", "cases.toml"][..], &settings].concat());
+    let missing = test();
+    assert_eq!((missing.code, missing.errors.contains("cases.toml")), (64, true), "{}", missing.errors);
+    for (table, told) in [
+        ("", "found no case"),
+        ("[[case]]\npath = \"/\"\nexpects = \"forward\"", "expects"),
+        ("[[case]]\npath = \"/\"\nexpect = \"allow\"", "case[0].expect: found \"allow\", wanted forward, preflight or"),
+        ("[[case]]\npath = \"/\"\nmethod = \"G T\"\nexpect = \"forward\"", "case[0]: \"G T\" is no method"),
+    ] {
+        std::fs::write(folder.path().join("cases.toml"), table).unwrap();
+        let finished = test();
+        assert_eq!((finished.code, &*finished.output), (64, ""), "{table}");
+        assert!(finished.errors.contains(told), "{table}: {}", finished.errors);
+    }
+}
+
+#[test]
+fn the_table_in_the_help_is_one() {
+    let folder = folder();
+    let help = ownergate(folder.path(), &["test", "--help"]).output;
+    let table = help.split("cases.toml:\n").nth(1).and_then(|rest| rest.split("\nWith several").next()).unwrap();
+    std::fs::write(folder.path().join("cases.toml"), table).unwrap();
+    let settings = ["--secret-file", "secret", "--upstream", "http://127.0.0.1:1"];
+    let finished = ownergate(folder.path(), &[&["test", "cases.toml"][..], &settings].concat());
+    assert_eq!((finished.code, finished.output.trim()), (0, "3 passed, 0 failed"), "{}", finished.errors);
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fmt::Write, path::Path, sync::Arc};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use ownergate::{
     config::Config,
@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    jwt,
+    CommandFault, jwt,
     load::{self, SettingsFault},
 };
 
@@ -25,6 +25,10 @@ const LIFETIME: u64 = 300;
 
 /// Signs the cases' tokens. No secret: nothing but the cases is decided by it.
 const KEY: &[u8] = b"the key of ownergate test, good for nothing else";
+
+/// Outcomes that are no refusal's code.
+const FORWARD: &str = "forward";
+const PREFLIGHT: &str = "preflight";
 
 /// The file.
 #[derive(Deserialize)]
@@ -66,30 +70,37 @@ pub(super) struct Outcome {
 /// Decides every case of the file by the rules.
 ///
 /// # Errors
-/// A file that can't be read, or a case that is no request.
-pub(super) fn run(file: &Path, config: Config, now: Timestamp) -> Result<Outcome> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
-    let table: Table = toml::from_str(&text).with_context(|| file.display().to_string())?;
-    if table.cases.is_empty() {
-        bail!("{}: found no case, wanted [[case]] tables with path and expect", file.display());
-    }
+/// A file that can't be read or is no table of cases, or faults of the settings.
+pub(super) fn run(file: &Path, config: Config, now: Timestamp) -> Result<Outcome, CommandFault> {
     let state = bench(config)?;
-    let (gate, snapshot) = (&state.gate, state.keys.snapshot());
-    let mut outcome = Outcome { text: String::new(), passed: true };
-    let mut failed = 0;
-    for (place, case) in table.cases.iter().enumerate() {
-        let found =
-            case.decide(gate, &snapshot.keys, now).with_context(|| format!("{}: case[{place}]", file.display()))?;
-        if found != case.expect {
-            failed += 1;
-            // Writing to a string does not fail.
-            let _ =
-                writeln!(outcome.text, "case[{place}] {} {}\n  - {}\n  + {found}", case.method, case.path, case.expect);
-        }
+    let table = Table::read(file).and_then(|table| table.decide(&state, now));
+    table.with_context(|| file.display().to_string()).map_err(CommandFault::Usage)
+}
+
+impl Table {
+    fn read(file: &Path) -> Result<Self> {
+        let table: Self = toml::from_str(&std::fs::read_to_string(file)?)?;
+        ensure!(!table.cases.is_empty(), "found no case, wanted [[case]] tables with path and expect");
+        let wrong: Vec<String> = table.cases.iter().enumerate().filter_map(Case::expects_nothing).collect();
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(table)
     }
-    outcome.passed = failed == 0;
-    let _ = write!(outcome.text, "{} passed, {failed} failed", table.cases.len() - failed);
-    Ok(outcome)
+
+    fn decide(&self, state: &State, now: Timestamp) -> Result<Outcome> {
+        let snapshot = state.keys.snapshot();
+        let mut text = String::new();
+        let mut failed = 0;
+        for (place, case) in self.cases.iter().enumerate() {
+            let found = case.decide(&state.gate, &snapshot.keys, now).with_context(|| format!("case[{place}]"))?;
+            if found != case.expect {
+                failed += 1;
+                // Writing to a string does not fail.
+                let _ = writeln!(text, "case[{place}] {} {}\n  - {}\n  + {found}", case.method, case.path, case.expect);
+            }
+        }
+        let _ = write!(text, "{} passed, {failed} failed", self.cases.len() - failed);
+        Ok(Outcome { text, passed: failed == 0 })
+    }
 }
 
 /// The configuration's rules, with keys of which the private half is known.
@@ -109,6 +120,17 @@ fn bench(mut config: Config) -> Result<State, SettingsFault> {
 }
 
 impl Case {
+    /// The fault of a case whose `expect` is no outcome: it could only fail.
+    fn expects_nothing((place, case): (usize, &Self)) -> Option<String> {
+        let mut known = [FORWARD, PREFLIGHT].into_iter().chain(Code::ALL.iter().map(|code| code.as_str()));
+        (!known.any(|outcome| outcome == case.expect)).then(|| {
+            format!(
+                "case[{place}].expect: found {:?}, wanted forward, preflight or one of the codes, such as not_owner",
+                case.expect
+            )
+        })
+    }
+
     fn decide(&self, gate: &Gate, keys: &Keys, now: Timestamp) -> Result<String> {
         let method: Method = self.method.parse().with_context(|| format!("{:?} is no method", self.method))?;
         let Ok(uri) = self.path.parse::<Uri>() else {
@@ -117,8 +139,8 @@ impl Case {
         let headers = self.headers(gate, now)?;
         let head = Head { method: &method, uri: &uri, version: Version::HTTP_11, headers: &headers };
         Ok(match gate.decide(&head, keys, now) {
-            Decision::Forward(_) => "forward".into(),
-            Decision::Preflight(..) => "preflight".into(),
+            Decision::Forward(_) => FORWARD.into(),
+            Decision::Preflight(..) => PREFLIGHT.into(),
             Decision::Refuse(denial) => denial.code.to_string(),
         })
     }

@@ -2,15 +2,15 @@
 
 use std::fmt::{self, Write};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
 use ownergate::{
     config::{Config, Explain},
-    decide::{Access, Admission, Code, Decision, Denial, Gate, Head, Identity, Keys, Permit, Route, Timestamp},
-    serve::jwks::IssuerReport,
+    decide::{Access, Admission, Code, Decision, Denial, Head, Identity, Permit, Route, Timestamp},
+    serve::State,
 };
 
-use super::{CommandFault, check::access_text, load};
+use super::{CommandFault, check::access_text, load, remedy::remedy};
 
 /// The steps of the decision as people see them, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,7 @@ enum Step {
     Request,
     Token,
     Route,
+    Issuer,
     Owner,
     Grants,
 }
@@ -30,13 +31,20 @@ pub(super) struct Account {
     pub(super) forwarded: bool,
 }
 
+/// What an account is given of.
+struct Subject<'a> {
+    state: &'a State,
+    route: Option<&'a Route>,
+    caller: Option<&'a Identity>,
+    now: Timestamp,
+}
+
 /// Decides the request by the configuration and its issuers' keys, and tells how.
 ///
 /// # Errors
 /// What keeps the configuration from being served, or the request from being one.
 pub(super) async fn explain(request: &Explain, config: Config, now: Timestamp) -> Result<Account, CommandFault> {
-    let method: Method = request.method.parse().with_context(|| format!("{:?} is no method", request.method))?;
-    let headers = headers_of(request)?;
+    let (method, headers) = head_of(request).map_err(CommandFault::Usage)?;
     let keys = load::open_keys(&config, &load::fetcher(&config)).await?;
     let state = load::prepare(config, keys)?;
     let mut account = Account { text: String::new(), forwarded: false };
@@ -47,18 +55,29 @@ pub(super) async fn explain(request: &Explain, config: Config, now: Timestamp) -
             if let Admission::Pending(_) = state.gate.admit(&head) {
                 state.keys.settled().await;
             }
-            account.decide(&state.gate, &state.keys.snapshot().keys, &head, now);
-            account.sources(&state.keys.report());
+            account.decide(&state, &head, now);
+            account.sources(&state);
         }
         Ok(_) | Err(_) => {
             let denial = Denial::from(Code::PathAmbiguous).because("this is no request target");
-            account.refused(&state.gate, &denial, None);
+            account.refused(&Subject { state: &state, route: None, caller: None, now }, &denial);
         }
     }
     Ok(account)
 }
 
-fn headers_of(request: &Explain) -> Result<HeaderMap, anyhow::Error> {
+fn head_of(request: &Explain) -> Result<(Method, HeaderMap)> {
+    let method = request.method.parse().with_context(|| format!("{:?} is no method", request.method))?;
+    let absolute = ["http://", "https://"].iter().any(|scheme| request.path.starts_with(scheme));
+    ensure!(
+        absolute || request.path.starts_with('/'),
+        "the path {:?} does not begin with \"/\": wanted one such as \"/api/alice/tasks\"",
+        request.path
+    );
+    Ok((method, headers_of(request)?))
+}
+
+fn headers_of(request: &Explain) -> Result<HeaderMap> {
     let mut headers = HeaderMap::new();
     for line in &request.header {
         let (name, value) = line.expose().split_once(':').ok_or_else(|| anyhow!("--header wants \"NAME: VALUE\""))?;
@@ -79,85 +98,111 @@ impl Account {
         let _ = writeln!(self.text, "{text}");
     }
 
-    fn decide(&mut self, gate: &Gate, keys: &Keys, head: &Head<'_>, now: Timestamp) {
-        let (identity, decision) = match gate.admit(head) {
+    fn decide(&mut self, state: &State, head: &Head<'_>, now: Timestamp) {
+        let (identity, decision) = match state.gate.admit(head) {
             Admission::Decided(decision) => (None, decision),
             Admission::Pending(pending) => {
-                let identity = gate.verify(pending.token(), keys, now);
+                let identity = state.gate.verify(pending.token(), &state.keys.snapshot().keys, now);
                 (identity.clone().ok(), pending.conclude(identity))
             }
         };
+        let routes = &state.gate.rules().policy;
+        let subject = |route| Subject { state, route, caller: identity.as_deref(), now };
         match &decision {
-            Decision::Forward(permit) => self.forwarded(gate, permit, now),
+            Decision::Forward(permit) => self.forwarded(&subject(routes.route(permit.route())), permit),
             Decision::Preflight(route, answer) => {
-                self.step("request", "one reading of path and host");
-                let pattern = gate.rules().policy.route(*route).map_or("", |route| route.pattern.as_str());
+                self.step(Step::Request, "ok", REQUEST);
+                let pattern = routes.route(*route).map_or("", |route| route.pattern.as_str());
                 self.line(format_args!("answered here: a CORS preflight to {pattern}, with {} headers", answer.len()));
             }
-            Decision::Refuse(denial) => self.refused(gate, denial, identity.as_deref().map(|caller| (caller, now))),
+            Decision::Refuse(denial) => {
+                self.refused(&subject(denial.route.and_then(|id| routes.route(id))), denial);
+            }
         }
     }
 
     /// Tells of issuers whose keys could not be read: a token that was refused might be good.
-    fn sources(&mut self, issuers: &[IssuerReport]) {
-        for issuer in issuers {
+    fn sources(&mut self, state: &State) {
+        for issuer in state.keys.report() {
             if let Some(fault) = &issuer.fault {
                 self.line(format_args!("issuer {}: the keys could not be read: {fault}", issuer.issuer));
             }
         }
     }
 
-    fn step(&mut self, name: &str, what: impl fmt::Display) {
-        self.line(format_args!("  {name:<8} ok       {what}"));
+    fn step(&mut self, step: Step, came_to: &str, what: impl fmt::Display) {
+        self.line(format_args!("  {:<8} {came_to:<8} {what}", step.name()));
     }
 
-    fn forwarded(&mut self, gate: &Gate, permit: &Permit, now: Timestamp) {
+    fn forwarded(&mut self, subject: &Subject<'_>, permit: &Permit) {
         self.forwarded = true;
-        let rules = gate.rules();
-        let Some(route) = rules.policy.route(permit.route()) else { return };
-        self.step("request", "one reading of path and host");
-        match permit.identity() {
-            Some(caller) => self.step("token", caller_text(gate, caller, now)),
-            None => self.step("token", "none is looked at"),
+        match permit.shadowed() {
+            Some(denial) => self.fault(subject, denial, "watched"),
+            None => self.passed(subject, None),
         }
-        self.step("route", route_text(route));
-        if let Some(denial) = permit.shadowed() {
-            self.line(format_args!("  {:<8} watched  {}: {}", "refusal", denial.code, reason(denial)));
-        } else {
-            self.checks(route, Step::Grants);
-        }
-        let user =
-            permit.identity().map(|caller| format!(" with {}: {}", rules.identity.header, caller.user().as_str()));
-        self.line(format_args!("forwarded by route {}{}", route.pattern.as_str(), user.unwrap_or_default()));
+        let header = &subject.state.gate.rules().identity.header;
+        let user = subject.caller.map(|caller| format!(" with {header}: {}", caller.user().as_str()));
+        let pattern = subject.route.map_or("", |route| route.pattern.as_str());
+        self.line(format_args!("forwarded by route {pattern}{}", user.unwrap_or_default()));
     }
 
-    fn refused(&mut self, gate: &Gate, denial: &Denial, caller: Option<(&Identity, Timestamp)>) {
-        let route = denial.route.and_then(|id| gate.rules().policy.route(id));
-        let failed = step_of(denial.code);
-        if failed > Step::Request {
-            self.step("request", "one reading of path and host");
-        }
-        if let Some((caller, now)) = caller {
-            self.step("token", caller_text(gate, caller, now));
-        }
-        if let Some(route) = route {
-            self.step("route", route_text(route));
-            self.checks(route, failed);
-        }
-        self.line(format_args!("  {:<8} REFUSED  {}: {}", failed.name(), denial.code, reason(denial)));
+    fn refused(&mut self, subject: &Subject<'_>, denial: &Denial) {
+        self.fault(subject, denial, "REFUSED");
         let status = denial.code.status().as_u16();
-        let by = route.map(|route| format!(" by route {}", route.pattern.as_str())).unwrap_or_default();
+        let by = subject.route.map(|route| format!(" by route {}", route.pattern.as_str())).unwrap_or_default();
         self.line(format_args!("refused with {status} {}{by}", denial.code));
-        self.line(format_args!("to pass: {}", remedy(denial.code)));
+        self.line(format_args!("to pass: {}", remedy(denial, subject.route, &subject.state.config.issuers)));
     }
 
-    /// The checks of a route that were passed before the step that failed.
-    fn checks(&mut self, route: &Route, failed: Step) {
-        if let Access::Owner { capture } = &route.access
-            && failed > Step::Owner
-        {
-            self.step("owner", format_args!("{{{capture}}} is the caller"));
+    /// The steps up to the one that failed.
+    fn fault(&mut self, subject: &Subject<'_>, denial: &Denial, came_to: &str) {
+        let failed = step_of(denial.code, subject.caller.is_some());
+        self.passed(subject, Some(failed));
+        let reason = denial.reason.as_deref().unwrap_or(denial.detail());
+        self.step(failed, came_to, format_args!("{}: {reason}", denial.code));
+    }
+
+    /// The steps that were passed before the one that failed, in the order of the decision.
+    fn passed(&mut self, subject: &Subject<'_>, failed: Option<Step>) {
+        let before = |step| failed.is_none_or(|failed| step < failed);
+        if before(Step::Request) {
+            self.step(Step::Request, "ok", REQUEST);
         }
+        if before(Step::Token) {
+            self.step(Step::Token, "ok", subject.token_text());
+        }
+        let Some(route) = subject.route else { return };
+        if before(Step::Route) {
+            self.step(Step::Route, "ok", format_args!("{} ({})", route.pattern.as_str(), access_text(&route.access)));
+        }
+        if let Access::Owner { capture } = &route.access
+            && before(Step::Owner)
+        {
+            self.step(Step::Owner, "ok", format_args!("{{{capture}}} is the caller"));
+        }
+        if !(route.scopes.is_empty() && route.roles.is_empty()) && before(Step::Grants) {
+            self.step(Step::Grants, "ok", "the scopes and roles of the route");
+        }
+    }
+}
+
+/// What it means that the first step was passed.
+const REQUEST: &str = "one reading of path and host";
+
+impl Subject<'_> {
+    fn token_text(&self) -> String {
+        let Some(caller) = self.caller else {
+            let public = self.route.is_some_and(|route| route.access == Access::Public);
+            return if public { "none is looked at" } else { "none was sent, none is needed" }.into();
+        };
+        let Some(issuer) = self.state.gate.rules().issuers.get(caller.issuer().0) else { return String::new() };
+        let (left, leeway) = (caller.expires_at().since(self.now), u64::from(issuer.leeway_seconds));
+        let expiry = if left > leeway {
+            format!("expires in {} s, leeway {leeway} s", left - leeway)
+        } else {
+            format!("expired {} s ago, leeway {leeway} s", leeway - left)
+        };
+        format!("issuer {}, user {:?}, {expiry}", issuer.name, caller.user().as_str())
     }
 }
 
@@ -167,29 +212,20 @@ impl Step {
             Self::Request => "request",
             Self::Token => "token",
             Self::Route => "route",
+            Self::Issuer => "issuer",
             Self::Owner => "owner",
             Self::Grants => "grants",
         }
     }
 }
 
-fn caller_text(gate: &Gate, caller: &Identity, now: Timestamp) -> String {
-    let issuer = gate.rules().issuers.get(caller.issuer().0).map_or("", |issuer| &*issuer.name);
-    format!("issuer {issuer}, user {:?}, good for {} s more", caller.user().as_str(), caller.expires_at().since(now))
-}
-
-fn route_text(route: &Route) -> String {
-    format!("{} ({})", route.pattern.as_str(), access_text(&route.access))
-}
-
-fn reason(denial: &Denial) -> &str {
-    denial.reason.as_deref().unwrap_or(denial.detail())
-}
-
-/// Where in the decision a refusal belongs.
-fn step_of(code: Code) -> Step {
+/// Where in the decision a refusal belongs. A verified token can still be of an issuer that the route does not trust,
+/// and a method can be refused before any token is looked at.
+fn step_of(code: Code, verified: bool) -> Step {
     match code {
         Code::PathAmbiguous | Code::RequestMalformed | Code::HeadTooLarge | Code::RequestTimeout => Step::Request,
+        Code::MethodNotAllowed if !verified => Step::Request,
+        Code::IssuerMismatch if verified => Step::Issuer,
         Code::CredentialsRepeated
         | Code::TokenMissing
         | Code::TokenMalformed
@@ -215,41 +251,5 @@ fn step_of(code: Code) -> Step {
         | Code::UpstreamBroken
         | Code::Overloaded
         | Code::UpstreamTimeout => Step::Grants,
-    }
-}
-
-/// What would make such a request pass.
-fn remedy(code: Code) -> &'static str {
-    match code {
-        Code::TokenMissing => "send a token (--token \"$(ownergate token --user ID)\"), or make the route public",
-        Code::CredentialsRepeated => "send one token, in one place",
-        Code::AlgorithmNotAllowed => {
-            "configure the issuer that signs these tokens: a secret for HS256, its JWKS (--better-auth) for EdDSA and the like"
-        }
-        Code::KeyUnknown | Code::SignatureInvalid => "get a token from the issuer whose keys are configured",
-        Code::TokenExpired => "get a new token",
-        Code::IssuerMismatch => "set the issuer to the token's \"iss\" exactly, or list it in the route's issuers",
-        Code::AudienceMismatch => "set the audience to one of the token's \"aud\" exactly",
-        Code::ClaimMissing | Code::ClaimInvalid => "have the issuer put that claim into its tokens",
-        Code::TokenTypeRefused => "send an access token, or list its \"typ\" in the issuer's token_types",
-        Code::KeysUnavailable => "make the issuer's key set reachable from here",
-        Code::NotOwner => "ask for a path of the caller's own, or send the owner's token",
-        Code::ScopeMissing => "get a token that grants what the route requires",
-        Code::RouteUnknown => "add a route whose path matches",
-        Code::MethodNotAllowed => "add the method to the route, or use one that it answers",
-        Code::PathAmbiguous
-        | Code::RequestMalformed
-        | Code::TokenMalformed
-        | Code::TokenEncrypted
-        | Code::TokenTooLarge
-        | Code::TokenNotYetValid
-        | Code::RequestTimeout
-        | Code::BodyTooLarge
-        | Code::RateLimited
-        | Code::HeadTooLarge
-        | Code::UpstreamUnreachable
-        | Code::UpstreamBroken
-        | Code::Overloaded
-        | Code::UpstreamTimeout => code.detail(),
     }
 }

@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod jwt;
 mod load;
+mod remedy;
 mod run;
 mod token;
 
@@ -39,6 +40,9 @@ pub(crate) enum CommandFault {
     /// The operator's settings: every fault in them.
     #[error(transparent)]
     Settings(#[from] SettingsFault),
+    /// A command's own words or files, which make no sense.
+    #[error(transparent)]
+    Usage(anyhow::Error),
     /// Anything else.
     #[error(transparent)]
     Other(#[from] anyhow::Error),
@@ -48,7 +52,7 @@ impl CommandFault {
     /// The exit code that tells one from the other.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Settings(_) => ExitCode::from(USAGE),
+            Self::Settings(_) | Self::Usage(_) => ExitCode::from(USAGE),
             Self::Other(_) => ExitCode::FAILURE,
         }
     }

@@ -24,16 +24,22 @@ pub(super) fn token(
     environment: &Environment,
     now: Timestamp,
 ) -> Result<String, CommandFault> {
-    UserId::new(&request.user).with_context(|| format!("--user {:?} could be nobody's id", request.user))?;
+    UserId::new(&request.user)
+        .with_context(|| format!("--user {:?} could be nobody's id", request.user))
+        .map_err(CommandFault::Usage)?;
     let read = |path: &Path| std::fs::read(path);
     let (issuers, _) = IssuerConfig::load(settings, environment, &read).map_err(SettingsFault::from)?;
     if issuers.is_empty() {
         return Ok(with_new_secret(request, now)?);
     }
-    let (issuer, secret) = issuers.iter().find_map(signer).context(
-        "this configuration holds no secret: its tokens come from the issuer \
-         (Better Auth gives a signed-in user one at /api/auth/token)",
-    )?;
+    let (issuer, secret) = issuers
+        .iter()
+        .find_map(signer)
+        .context(
+            "this configuration holds no secret: its tokens come from the issuer \
+             (Better Auth gives a signed-in user one at /api/auth/token)",
+        )
+        .map_err(CommandFault::Usage)?;
     let algorithm = issuer.algorithms.first().copied().unwrap_or(Algorithm::HS256);
     Ok(jwt::sign(&claims(request, Some(issuer), now), secret.expose(), algorithm)?)
 }

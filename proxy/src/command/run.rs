@@ -28,8 +28,8 @@ use super::{
     load::{self, Loaded},
 };
 
-/// Between two times that metrics are summed up.
-const SUM_UP: Duration = Duration::from_secs(5);
+/// Between two times that metrics are summed up. Until then every sample takes memory.
+const SUM_UP: Duration = Duration::from_secs(1);
 
 /// The backend that the proxy is to supervise.
 pub(super) struct Supervised {

@@ -10,16 +10,19 @@ use std::{
 };
 
 use tracing::{Level, level_filters::LevelFilter};
-use tracing_appender::non_blocking::{NonBlocking, WorkerGuard};
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::fmt;
 
 use super::Exchange;
 use crate::config::{Log, LogFormat, LogLevel};
 
+/// Lines that may wait for a slow reader; those past it are lost. Room for them all is taken at the start.
+const BUFFERED_LINES: usize = 8192;
+
 /// Sends the log to standard error from a thread of its own, so that a slow reader of it holds up no exchange. What
 /// is still waiting is written when the guard is dropped.
 pub fn start(log: Log) -> WorkerGuard {
-    let (writer, guard) = NonBlocking::new(io::stderr());
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
     let builder = fmt().with_max_level(level(log.level)).with_writer(writer).with_target(false);
     match log.format {
         LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),

@@ -119,7 +119,7 @@ fn trusting(service: &BetterAuth) -> Gate {
 fn two_people_sign_up_and_keep_their_tasks_apart() {
     let service = BetterAuth::signing_with("EdDSA", &[]);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let tasks = TaskService::on(&folder.path().join("tasks.db"));
+    let tasks = TaskService::on(folder.path().join("tasks.db"));
     let proxy = Proxy::before_url(&tasks.url()).flag("--better-auth", &service.origin).start();
     let people = two_people(&service);
     for (person, token) in &people {
@@ -205,7 +205,7 @@ fn tokens_outlive_the_sign_in_service() {
 fn one_port_serves_sign_in_page_tasks_admin_area_and_a_second_backend() {
     let service = BetterAuth::signing_with("EdDSA", &[]);
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let tasks = TaskService::on(&folder.path().join("tasks.db"));
+    let tasks = TaskService::on(folder.path().join("tasks.db"));
     let (admin, files) = (Recorder::start(), Recorder::on_unix_socket());
     let origin = &service.origin;
     let toml = format!(

@@ -2,6 +2,7 @@
 //!
 //! `RUST_TEST_THREADS` may be raised freely: tests share no port, no folder and no process.
 
+mod backends;
 mod better_auth;
 mod claims;
 mod commands;
@@ -21,6 +22,7 @@ mod regressions;
 mod reload;
 mod routes;
 mod shutdown;
+mod signed_identity;
 mod tasks;
 mod tokens;
 mod upstream;

@@ -6,7 +6,7 @@ use crate::configured::{MAIN, OWNER, configured, route};
 use crate::gate::Gate;
 
 /// Rewrites the configuration of a running proxy.
-fn rewrite(gate: &Gate, toml: &str) {
+pub(crate) fn rewrite(gate: &Gate, toml: &str) {
     let toml = format!("{toml}\n[upstream.app]\nurl = \"{}\"\n", gate.backend.url());
     std::fs::write(gate.proxy.folder().join("ownergate.toml"), toml).expect("the folder can be written");
 }

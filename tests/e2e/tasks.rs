@@ -21,7 +21,7 @@ struct Stack {
 impl Stack {
     fn start() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let service = TaskService::on(&folder.path().join("tasks.db"));
+        let service = TaskService::on(folder.path().join("tasks.db"));
         let proxy = Proxy::before_url(&service.url()).flag("--secret", SECRET).start();
         Self { proxy, service, folder }
     }
@@ -63,7 +63,7 @@ fn a_user_makes_reads_changes_and_deletes_a_task() {
 fn proxy_and_service_meet_on_a_unix_socket() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let socket = Address::Unix(folder.path().join("tasks.sock"));
-    let service = TaskService::at(socket, &folder.path().join("tasks.db"));
+    let service = TaskService::at(socket, folder.path().join("tasks.db"));
     let proxy = Proxy::before_url(&service.url()).flag("--secret", SECRET).start();
     let stack = Stack { proxy, service, folder };
     stack.proxy.ask(&stack.create("alice", "over a socket")).expect(201);

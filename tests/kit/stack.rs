@@ -1,5 +1,6 @@
 //! The binaries: built once, started on ports and in folders of their own, ready when a test gets them.
 
+use std::ffi::OsStr;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -313,17 +314,17 @@ pub struct TaskService {
 }
 
 impl TaskService {
-    /// Starts one on this database file and waits until it accepts.
+    /// Starts one on this database, a file or a URL, and waits until it accepts.
     #[track_caller]
-    pub fn on(database: &Path) -> Self {
+    pub fn on(database: impl AsRef<OsStr>) -> Self {
         Self::at(Address::Tcp(port::free()), database)
     }
 
     /// Starts one at this address, as after a crash.
     #[track_caller]
-    pub fn at(address: Address, database: &Path) -> Self {
+    pub fn at(address: Address, database: impl AsRef<OsStr>) -> Self {
         let mut command = command("task-service");
-        command.arg("--listen").arg(address.to_string()).arg("--database").arg(database);
+        command.arg("--listen").arg(address.to_string()).arg("--database").arg(database.as_ref());
         let mut process = Process::start("task-service", &mut command);
         let accepting = poll(PATIENCE, || {
             assert!(process.ended().is_none(), "task-service ended:\n{}", process.log());

@@ -15,6 +15,7 @@ pub(super) const KEY_FETCHES: &str = "ownergate_key_fetches_total";
 pub(super) const KEYS: &str = "ownergate_keys";
 pub(super) const RELOADS: &str = "ownergate_reloads_total";
 const REQUESTS: &str = "ownergate_requests_total";
+const SHADOWED: &str = "ownergate_shadowed_total";
 const DURATION: &str = "ownergate_request_duration_seconds";
 const UPSTREAM_DURATION: &str = "ownergate_upstream_duration_seconds";
 const CONNECTIONS: &str = "ownergate_connections";
@@ -34,6 +35,7 @@ impl Metrics {
     pub fn start() -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
         describe_counter!(REQUESTS, "Requests answered, by route, refusal code and class of status");
+        describe_counter!(SHADOWED, "Requests that a route with enforce = false would have refused, by route and code");
         describe_histogram!(DURATION, Unit::Seconds, "From a request's head to the end of its answer, by route");
         describe_histogram!(UPSTREAM_DURATION, Unit::Seconds, "From asking an upstream to its answer's head");
         describe_gauge!(CONNECTIONS, "Client connections that are open");
@@ -114,6 +116,10 @@ impl RouteMeters {
             .entry((code, class))
             .or_insert_with(|| counter!(REQUESTS, "route" => route.to_owned(), "code" => code, "status" => class));
         requests.increment(1);
+        if let Some(denial) = exchange.shadowed {
+            // Looked up by name each time: a route that only watches does so for a while.
+            counter!(SHADOWED, "route" => route.to_owned(), "code" => denial.code.as_str()).increment(1);
+        }
         self.duration.record(exchange.duration);
     }
 }

@@ -23,6 +23,8 @@ mod reload;
 mod routes;
 mod shutdown;
 mod signed_identity;
+mod streams;
 mod tasks;
+mod timeouts;
 mod tokens;
 mod upstream;

@@ -11,7 +11,7 @@ use e2e::request::Request;
 use e2e::socket::Address;
 use e2e::stack::{Proxy, SECRET};
 use e2e::token::Token;
-use e2e::wire::{Outcome, Wire};
+use e2e::wire::Outcome;
 
 use crate::gate::Gate;
 
@@ -335,8 +335,8 @@ fn a_refusal_reaches_a_client_that_sent_everything_at_once() {
         let request = Request::post("/api/bob/x", vec![b'x'; size]).bearer(&gate.token("alice"));
         let mut wire = gate.proxy.connect();
         // In the background: the proxy need not read it all.
-        let socket = wire.conversation().socket().try_clone().expect("a second handle");
-        let sending = std::thread::spawn(move || Wire::over(socket).send(request.bytes()));
+        let mut sender = wire.second();
+        let sending = std::thread::spawn(move || sender.send(request.bytes()));
         wire.answer().refused(403, "not_owner");
         wire.conversation().close();
         sending.join().expect("the sender ends");

@@ -45,6 +45,11 @@ impl Wire {
         Self { conversation: Conversation::over(socket) }
     }
 
+    /// A second handle to the same connection, for sending and reading at once.
+    pub fn second(&self) -> Self {
+        Self::over(self.conversation.socket().try_clone().expect("a second handle"))
+    }
+
     /// Waits this long for each later read, instead of the kit's default.
     #[must_use]
     pub fn patient(self, limit: Duration) -> Self {

@@ -41,6 +41,7 @@ pub(super) const LIMITS: Limits = Limits {
     path_bytes: 8192,
     token_bytes: 16_384,
     body_bytes: 0,
+    body_rate: 240,
     connections: 10_000,
     json_depth: 32,
 };
@@ -51,5 +52,6 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts {
     keep_alive: Duration::from_secs(75),
     connect: Duration::from_secs(2),
     response_head: Duration::from_secs(60),
+    exchange: Duration::ZERO,
     drain: Duration::from_secs(30),
 };

@@ -1,6 +1,6 @@
 //! Caps and deadlines.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use super::{defaults, dump::Dump, section::Section};
 
@@ -15,6 +15,9 @@ pub struct Limits {
     pub token_bytes: usize,
     /// A request body, in bytes; 0 for unlimited.
     pub body_bytes: u64,
+    /// Bytes of a body per second, in either direction, below which a client that is waited for falls behind; 0 for
+    /// none. One that is behind by [`Timeouts::body_idle`] is given up.
+    pub body_rate: u64,
     /// Client connections at once.
     pub connections: usize,
     /// Nesting of a token's JSON.
@@ -34,11 +37,19 @@ pub struct Timeouts {
     pub connect: Duration,
     /// For an upstream's response head.
     pub response_head: Duration,
+    /// For a whole exchange, from the request head to the last byte of the answer; zero for no limit.
+    pub exchange: Duration,
     /// For exchanges in flight at shutdown.
     pub drain: Duration,
 }
 
 const MEBIBYTE: u64 = 1 << 20;
+
+/// Seconds for an upstream's response head.
+pub(super) const RESPONSE_HEAD: RangeInclusive<f64> = 0.1..=86_400.0;
+
+/// Seconds for a whole exchange, 0 for no limit.
+pub(super) const EXCHANGE: RangeInclusive<f64> = 0.0..=86_400.0;
 
 impl Limits {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
@@ -53,6 +64,7 @@ impl Limits {
             connections: size("connections", 1..=1_000_000, default.connections),
             json_depth: size("json_depth", 2..=120, default.json_depth),
             body_bytes: body_bytes(section, "body").unwrap_or(default.body_bytes),
+            body_rate: section.integer("body_rate", 0..=MEBIBYTE).unwrap_or(default.body_rate),
         }
     }
 
@@ -62,6 +74,7 @@ impl Limits {
         dump.number("path", self.path_bytes);
         dump.number("token", self.token_bytes);
         dump.number("body", self.body_bytes);
+        dump.number("body_rate", self.body_rate);
         dump.number("connections", self.connections);
         dump.number("json_depth", self.json_depth);
     }
@@ -81,7 +94,8 @@ impl Timeouts {
             body_idle: seconds("body_idle", 0.1..=86_400.0, default.body_idle),
             keep_alive: seconds("keep_alive", 0.1..=86_400.0, default.keep_alive),
             connect: seconds("connect", 0.1..=300.0, default.connect),
-            response_head: seconds("response_head", 0.1..=86_400.0, default.response_head),
+            response_head: seconds("response_head", RESPONSE_HEAD, default.response_head),
+            exchange: seconds("exchange", EXCHANGE, default.exchange),
             drain: seconds("drain", 0.0..=86_400.0, default.drain),
         }
     }
@@ -92,6 +106,7 @@ impl Timeouts {
         dump.seconds("keep_alive", self.keep_alive);
         dump.seconds("connect", self.connect);
         dump.seconds("response_head", self.response_head);
+        dump.seconds("exchange", self.exchange);
         dump.seconds("drain", self.drain);
     }
 }

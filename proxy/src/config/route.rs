@@ -7,7 +7,7 @@ use super::{
     Config, Fault, IssuerConfig, Place, Upstream, cors,
     dump::Dump,
     issuer::narrow,
-    limits::body_bytes,
+    limits::{EXCHANGE, RESPONSE_HEAD, body_bytes},
     named::{Named, names},
     section::Section,
     text::Text,
@@ -22,7 +22,7 @@ pub(super) struct Placed {
 }
 
 /// What the keys of a route mean only where a token is looked at.
-const TOKEN_KEYS: [&str; 4] = ["issuers", "scopes", "roles", "enforce"];
+const TOKEN_KEYS: [&str; 5] = ["issuers", "scopes", "roles", "enforce", "end_at_expiry"];
 
 pub(super) fn read(section: &mut Section<'_>, named: &Named<'_>) -> Option<Placed> {
     section.require("path", "a path pattern such as \"/api/{user_id}/**\"");
@@ -39,6 +39,9 @@ pub(super) fn read(section: &mut Section<'_>, named: &Named<'_>) -> Option<Place
     let upstream = read_upstream(section, named);
     let forward_credentials = section.boolean("forward_credentials").unwrap_or(public);
     let body_bytes = body_bytes(section, "body_bytes");
+    let response_head = section.seconds("response_head_seconds", RESPONSE_HEAD);
+    let exchange = section.seconds("exchange_seconds", EXCHANGE);
+    let end_at_expiry = section.boolean("end_at_expiry").unwrap_or(true);
     let cors = cors::read(section, &methods);
     let rate_limit = read_rate_limit(section);
     let enforce = section.boolean("enforce").unwrap_or(true);
@@ -56,6 +59,9 @@ pub(super) fn read(section: &mut Section<'_>, named: &Named<'_>) -> Option<Place
         upstream,
         forward_credentials,
         body_bytes,
+        response_head,
+        exchange,
+        end_at_expiry,
         cors,
         rate_limit,
         enforce,
@@ -85,12 +91,18 @@ pub(super) fn write(route: &Route, config: &Config, dump: &mut Dump<'_>) {
     if let Some(body_bytes) = route.body_bytes {
         dump.number("body_bytes", body_bytes);
     }
+    for (key, limit) in [("response_head_seconds", route.response_head), ("exchange_seconds", route.exchange)] {
+        if let Some(limit) = limit {
+            dump.seconds(key, limit);
+        }
+    }
     if let Some(limit) = route.rate_limit {
         let pairs = [("per_second", limit.per_second), ("burst", limit.burst)];
         dump.entry("rate_limit", inline(pairs.map(|(key, number)| (key, i64::from(number).into()))));
     }
     if route.access != Access::Public {
         dump.entry("enforce", route.enforce);
+        dump.entry("end_at_expiry", route.end_at_expiry);
     }
     if let Some(cors) = &route.cors {
         cors::write(cors, dump);

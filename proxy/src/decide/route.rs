@@ -1,5 +1,7 @@
 //! One rule of the policy.
 
+use std::time::Duration;
+
 use http::Method;
 
 use super::{Cors, IssuerId, Pattern};
@@ -58,6 +60,12 @@ pub struct Route {
     pub forward_credentials: bool,
     /// The largest request body in bytes; `None` for the server's limit.
     pub body_bytes: Option<u64>,
+    /// How long its upstream may take for a response head; `None` for the server's limit.
+    pub response_head: Option<Duration>,
+    /// How long a whole exchange may take, zero for no limit; `None` for the server's limit.
+    pub exchange: Option<Duration>,
+    /// Whether streams and tunnels end with the token that they were opened with.
+    pub end_at_expiry: bool,
     /// Its CORS policy.
     pub cors: Option<Cors>,
     /// Its rate limit.

@@ -18,11 +18,13 @@ use hyper::body::Incoming;
 use super::{
     connection::Link,
     consent::{self, Asking, Consent},
+    pace::Pace,
     tally::Tally,
     upstream::Lease,
+    watch::{Overrun, Phase},
     worker::Local,
 };
-use crate::decide::RouteId;
+use crate::decide::{Code, Denial, RouteId};
 
 /// Of a request that was refused early, so much is read and thrown away to keep its connection.
 const DISCARDED_BYTES: u64 = 1 << 20;
@@ -43,6 +45,7 @@ pub(super) struct Upload {
     local: Rc<Local>,
     progress: Rc<Progress>,
     limit: u64,
+    pace: Pace,
     consent: Option<Asking>,
 }
 
@@ -68,6 +71,8 @@ pub(super) enum Upstate {
     Cut,
     /// It has more bytes than are allowed.
     TooLarge,
+    /// It came at a trickle.
+    TooSlow,
 }
 
 /// Why a body broke off. The other side must not take what it has for whole.
@@ -75,6 +80,10 @@ pub(super) enum Upstate {
 pub(super) enum BodyFault {
     #[error("the body is larger than is allowed")]
     TooLarge,
+    #[error("the client falls behind the rate at which a body must move")]
+    TooSlow,
+    #[error("there is no more time for the answer")]
+    Overrun,
     #[error("the body broke off")]
     Cut(#[source] hyper::Error),
     #[error("the exchange has ended before the body")]
@@ -84,6 +93,9 @@ pub(super) enum BodyFault {
 /// An answer's body on its way to the client.
 pub(super) struct ResponseBody {
     source: Source,
+    pace: Pace,
+    /// Bytes that the client has yet to make room for.
+    handed: usize,
     tally: Box<Tally>,
 }
 
@@ -96,7 +108,11 @@ enum Source {
 
 impl Progress {
     pub(super) fn of(incoming: Incoming, head: &Parts) -> Self {
-        let state = if consent::is_expected(head) { Upstate::Unasked } else { Upstate::Offered };
+        let state = match (incoming.is_end_stream(), consent::is_expected(head)) {
+            (true, _) => Upstate::Whole,
+            (false, true) => Upstate::Unasked,
+            (false, false) => Upstate::Offered,
+        };
         Self { incoming: RefCell::new(Some(incoming)), bytes: Cell::default(), state: Cell::new(state) }
     }
 
@@ -137,6 +153,7 @@ impl Upload {
             local: Rc::clone(local),
             progress: Rc::clone(progress),
             limit,
+            pace: Pace::of(&local.state.config),
             consent: consent.map(Consent::ask),
         }
     }
@@ -147,6 +164,7 @@ impl Upload {
             self.consent = None;
         }
         self.progress.state.set(Upstate::Awaited);
+        self.pace.wait(self.link.watch().millis());
         let polled = match self.progress.incoming.borrow_mut().as_mut() {
             Some(incoming) => Pin::new(incoming).poll_frame(cx),
             None => return Poll::Ready(Some(Err(BodyFault::Abandoned))),
@@ -167,6 +185,10 @@ impl Upload {
     fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, BodyFault> {
         let frame = match frame.into_data() {
             Ok(data) => {
+                if !self.keeps_up(data.len()) {
+                    self.progress.state.set(Upstate::TooSlow);
+                    return Err(BodyFault::TooSlow);
+                }
                 let bytes = self.progress.bytes.get() + data.len() as u64;
                 if bytes > self.limit {
                     self.progress.state.set(Upstate::TooLarge);
@@ -190,6 +212,12 @@ impl Upload {
             self.link.watch().await_request_body();
         }
         Ok(frame)
+    }
+
+    /// Once the answer has begun, the two sides talk at their own pace.
+    fn keeps_up(&mut self, bytes: usize) -> bool {
+        let watch = self.link.watch();
+        watch.phase() != Phase::Exchange || self.pace.moved(bytes, watch.millis())
     }
 
     fn is_end_stream(&self) -> bool {
@@ -235,11 +263,11 @@ impl Body for RequestBody {
 impl ResponseBody {
     /// The upstream's body; its connection is kept for the next request once the body has ended.
     pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, tally: Box<Tally>) -> Self {
-        tally.link().watch().answer_moves();
+        tally.link().watch().answer_begins();
         if incoming.is_end_stream() {
             tally.progress().abandon();
         }
-        Self { source: Source::Upstream(incoming, lease), tally }
+        Self::new(Source::Upstream(incoming, lease), tally)
     }
 
     /// The route of the exchange, where one was found.
@@ -249,8 +277,32 @@ impl ResponseBody {
 
     /// A body of the proxy's own.
     pub(super) fn own(bytes: Bytes, tally: Box<Tally>) -> Self {
-        tally.link().watch().answer_moves();
-        Self { source: Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), tally }
+        tally.link().watch().refusal_begins();
+        Self::new(Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), tally)
+    }
+
+    fn new(source: Source, tally: Box<Tally>) -> Self {
+        Self { source, pace: tally.pace(), handed: 0, tally }
+    }
+
+    /// Whether the client has taken what it was given soon enough, and the exchange has time for more.
+    fn may_go_on(&mut self) -> Result<(), BodyFault> {
+        let watch = self.tally.link().watch();
+        if watch.overrun().is_some() {
+            return Err(BodyFault::Overrun);
+        }
+        if !self.pace.moved(std::mem::take(&mut self.handed), watch.millis()) {
+            self.tally
+                .cut_short(Denial::from(Code::RequestTimeout).because("the client takes its answer at a trickle"));
+            return Err(BodyFault::TooSlow);
+        }
+        Ok(())
+    }
+
+    fn hand(&mut self, bytes: usize) {
+        self.handed = bytes;
+        self.pace.wait(self.tally.link().watch().millis());
+        self.tally.sent(bytes);
     }
 }
 
@@ -275,13 +327,16 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
+        if let Err(fault) = this.may_go_on() {
+            return Poll::Ready(Some(Err(fault.into())));
+        }
         let frame = match &mut this.source {
             Source::Upstream(incoming, _) => ready!(Pin::new(incoming).poll_frame(cx)),
             Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
         };
         this.tally.link().watch().answer_moves();
         match &frame {
-            Some(Ok(frame)) => this.tally.sent(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Ok(frame)) => this.hand(frame.data_ref().map_or(0, Bytes::len)),
             Some(Err(error)) => this.tally.broke_off(error),
             None => this.tally.complete(),
         }
@@ -311,6 +366,9 @@ impl Drop for ResponseBody {
         if self.is_end_stream() {
             self.tally.complete();
         }
+        if let Some(overrun) = self.tally.link().watch().overrun().filter(|_| !self.tally.is_complete()) {
+            self.tally.cut_short(overrun.into());
+        }
         if let Source::Upstream(_, lease) = &mut self.source
             && let Some(lease) = lease.take()
             && self.tally.is_complete()
@@ -318,5 +376,14 @@ impl Drop for ResponseBody {
             lease.keep();
         }
         self.tally.link().watch().rest();
+    }
+}
+
+impl From<Overrun> for Denial {
+    fn from(overrun: Overrun) -> Self {
+        match overrun {
+            Overrun::Exchange => Denial::from(Code::UpstreamTimeout).because("the exchange takes too long"),
+            Overrun::Token => Denial::from(Code::TokenExpired).because("the token's time ended in the middle"),
+        }
     }
 }

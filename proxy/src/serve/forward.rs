@@ -1,6 +1,11 @@
 //! A permitted request, sent to its upstream until there is an answer or none can come.
 
-use std::{pin::pin, rc::Rc, task::Poll, time::Instant};
+use std::{
+    pin::pin,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
@@ -16,7 +21,7 @@ use super::{
     tally::{REQUEST_ID, Tally},
     upgrade,
     upstream::{Lease, Pool, Wanted},
-    watch::Watch,
+    watch::{Overrun, Terms, Watch},
     worker::Local,
 };
 use crate::decide::{Code, Denial, Permit, named_by};
@@ -44,6 +49,7 @@ pub(super) async fn forward(
     tally: &mut Tally,
 ) -> Result<Forwarded, Denial> {
     let upgrade = upgrade::asked(&mut head);
+    link.watch().permit(&terms(link, local, permit));
     let consent = consent::is_expected(&head).then(Consent::default);
     let body = upload(link, local, permit, consent.as_ref(), progress)?;
     let mut request = onward(link, local, permit, head, body, tally.request_id());
@@ -64,7 +70,7 @@ pub(super) async fn forward(
     let Some(upgrade) = upgrade else {
         return Err(Denial::from(Code::UpstreamBroken).because("the upstream switched protocols unasked"));
     };
-    upgrade.open(&mut response, permit.identity(), link);
+    upgrade.open(&mut response, terms(link, local, permit).expires_in, link);
     Ok(Forwarded { response, lease: None })
 }
 
@@ -74,6 +80,17 @@ impl Forwarded {
         // The connection to the client is its own; the upstream's version says nothing about it.
         *answer.version_mut() = Version::HTTP_11;
         answer
+    }
+}
+
+/// What the exchange may take, by its route or else by the server.
+fn terms(link: &Link, local: &Local, permit: &Permit) -> Terms {
+    let (route, timeouts) = (local.state.config.policy.route(permit.route()), &local.state.config.timeouts);
+    let caller = permit.identity().filter(|_| route.is_some_and(|route| route.end_at_expiry));
+    Terms {
+        response_head: route.and_then(|route| route.response_head).unwrap_or(timeouts.response_head),
+        exchange: route.and_then(|route| route.exchange).unwrap_or(timeouts.exchange),
+        expires_in: caller.map(|caller| Duration::from_secs(caller.expires_at().since(link.worker.clock.timestamp()))),
     }
 }
 
@@ -131,9 +148,10 @@ async fn send(
 ) -> Result<Answer, Denial> {
     let mut wanted = Wanted::Any;
     loop {
-        let mut lease = pool.lease(wanted).await.map_err(|fault| unreachable(&fault))?;
+        let Some(leased) = in_time(pool.lease(wanted), watch).await else { return Err(late(progress, watch)) };
+        let mut lease = leased.map_err(|fault| unreachable(&fault))?;
         let spare = if lease.is_fresh() { None } else { repeatable(&request) };
-        let Some(outcome) = in_time(lease.send(request), watch).await else { return Err(late(progress)) };
+        let Some(outcome) = in_time(lease.send(request), watch).await else { return Err(late(progress, watch)) };
         let mut fault = match outcome {
             Ok(response) => return Ok((response, lease)),
             Err(fault) => fault,
@@ -173,18 +191,19 @@ fn unreachable(fault: &DialFault) -> Denial {
     Denial::from(Code::UpstreamUnreachable).because(log::chain(fault))
 }
 
-fn late(progress: &Progress) -> Denial {
-    match progress.state() {
-        Upstate::Awaited => Denial::from(Code::RequestTimeout).because("the client stopped sending its body"),
-        Upstate::Offered | Upstate::Unasked | Upstate::Whole | Upstate::Cut | Upstate::TooLarge => {
-            Code::UpstreamTimeout.into()
-        }
+fn late(progress: &Progress, watch: &Watch) -> Denial {
+    match (progress.state(), watch.overrun()) {
+        (Upstate::Offered | Upstate::Awaited, Some(overrun @ Overrun::Token)) => overrun.into(),
+        (Upstate::Awaited, _) => Denial::from(Code::RequestTimeout).because("the client stopped sending its body"),
+        (_, Some(overrun @ Overrun::Exchange)) => overrun.into(),
+        (_, Some(Overrun::Token) | None) => Code::UpstreamTimeout.into(),
     }
 }
 
 fn broken(progress: &Progress, fault: &hyper::Error) -> Denial {
     match progress.state() {
         Upstate::TooLarge => Code::BodyTooLarge.into(),
+        Upstate::TooSlow => Denial::from(Code::RequestTimeout).because("the client sends its body at a trickle"),
         Upstate::Cut => Denial::from(Code::RequestMalformed).because("the request's body broke off"),
         Upstate::Offered | Upstate::Unasked | Upstate::Awaited | Upstate::Whole => {
             Denial::from(Code::UpstreamBroken).because(log::chain(fault))

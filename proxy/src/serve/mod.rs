@@ -23,6 +23,7 @@ pub mod jwks;
 mod listen;
 pub mod log;
 pub mod metrics;
+mod pace;
 mod proxy;
 mod rate;
 mod record;

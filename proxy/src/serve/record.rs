@@ -25,7 +25,7 @@ pub struct Exchange<'a> {
     pub route: Option<&'a Route>,
     /// The caller.
     pub identity: Option<&'a Identity>,
-    /// Why the answer is the proxy's own: a refusal, or a fault of the upstream.
+    /// Why the answer is the proxy's own, a refusal or a fault of the upstream; or why it broke off.
     pub denial: Option<&'a Denial>,
     /// What a route that only watches would have refused.
     pub shadowed: Option<&'a Denial>,

@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request::Parts};
 
-use super::{Exchange, body::Progress, connection::Link, log, worker::Local};
+use super::{Exchange, body::Progress, connection::Link, log, pace::Pace, worker::Local};
 use crate::decide::{Code, Denial, Identity, Permit, RouteId, UpstreamId};
 
 /// The exchange so far. Dropping it tells the observer. On the heap, because it goes through many hands.
@@ -69,6 +69,11 @@ impl Tally {
         &self.link
     }
 
+    /// The pace at which the client must take its answer.
+    pub(super) fn pace(&self) -> Pace {
+        Pace::of(&self.local.state.config)
+    }
+
     /// The request's body.
     pub(super) fn progress(&self) -> &Progress {
         &self.progress
@@ -96,7 +101,12 @@ impl Tally {
 
     /// The upstream broke off in the middle of its answer.
     pub(super) fn broke_off(&mut self, why: &dyn Error) {
-        self.denial.get_or_insert_with(|| Box::new(Denial::from(Code::UpstreamBroken).because(log::chain(why))));
+        self.cut_short(Denial::from(Code::UpstreamBroken).because(log::chain(why)));
+    }
+
+    /// The answer must not go on.
+    pub(super) fn cut_short(&mut self, why: Denial) {
+        self.denial.get_or_insert_with(|| Box::new(why));
     }
 
     pub(super) fn denied(&mut self, denial: Denial) {

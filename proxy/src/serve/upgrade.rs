@@ -1,6 +1,6 @@
 //! Protocol upgrades (RFC 9110 §7.8): tunnelled once the upstream has agreed with 101, and ended with the caller's token.
 
-use std::{future::poll_fn, rc::Rc, sync::Arc, task::Poll, time::Duration};
+use std::{future::poll_fn, rc::Rc, task::Poll, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Response, header, request::Parts};
 use hyper::{
@@ -9,8 +9,8 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 
-use super::{connection::Link, watch::Watch, worker::Worker};
-use crate::decide::{Identity, named_by};
+use super::{connection::Link, watch::Watch};
+use crate::decide::named_by;
 
 /// A client's wish to go on in another protocol.
 pub(super) struct Tunnel {
@@ -36,10 +36,9 @@ impl Tunnel {
     }
 
     /// Joins both sides once the 101 has gone out, until either ends, the caller's token does, or the proxy drains.
-    pub(super) fn open(self, response: &mut Response<Incoming>, caller: Option<&Arc<Identity>>, link: &Rc<Link>) {
+    pub(super) fn open(self, response: &mut Response<Incoming>, expires_in: Option<Duration>, link: &Rc<Link>) {
         self.set(response.headers_mut());
         let upstream = hyper::upgrade::on(response);
-        let expires_in = caller.map(|caller| expires_in(caller, &link.worker));
         let link = Rc::clone(link);
         tokio::task::spawn_local(async move {
             let (Ok(client), Ok(upstream)) = (self.client.await, upstream.await) else { return };
@@ -50,10 +49,6 @@ impl Tunnel {
             }
         });
     }
-}
-
-fn expires_in(caller: &Identity, worker: &Worker) -> Duration {
-    Duration::from_secs(caller.expires_at().since(worker.clock.timestamp()))
 }
 
 async fn ended(watch: &Watch) {

@@ -26,6 +26,9 @@ const TICK: Duration = Duration::from_millis(100);
 /// Milliseconds between sweeps.
 const SWEEP: u64 = 1_000;
 
+/// Milliseconds that an answer has to end which begins as its caller's token does.
+const GRACE: u64 = 1_000;
+
 /// The deadline of what may take as long as it likes.
 const FOREVER: u64 = u64::MAX;
 
@@ -61,6 +64,12 @@ pub(super) enum Phase {
 /// One deadline, kept by whoever makes progress, and the task that is woken when it passes.
 pub(super) struct Watch {
     deadline: AtomicU64,
+    /// When the exchange as a whole has taken too long.
+    end: AtomicU64,
+    /// When what streams ends with the caller's token.
+    expiry: AtomicU64,
+    /// How long the upstream may take for its response head.
+    response_head: AtomicU64,
     phase: AtomicU8,
     draining: AtomicBool,
     now: Arc<AtomicU64>,
@@ -75,6 +84,27 @@ struct Limits {
     body_idle: u64,
     keep_alive: u64,
     response_head: u64,
+    exchange: u64,
+}
+
+/// What a permitted exchange may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Terms {
+    /// Until the upstream's response head.
+    pub(super) response_head: Duration,
+    /// Until its end; zero for as long as it likes.
+    pub(super) exchange: Duration,
+    /// Until what streams ends with the caller's token.
+    pub(super) expires_in: Option<Duration>,
+}
+
+/// Why an exchange has no more time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overrun {
+    /// It has taken longer than one may.
+    Exchange,
+    /// Its caller's token is no longer accepted.
+    Token,
 }
 
 /// Keeps a watch in the clock's list.
@@ -175,9 +205,13 @@ impl Watch {
             body_idle: limit(timeouts.body_idle),
             keep_alive: limit(timeouts.keep_alive),
             response_head: limit(timeouts.response_head),
+            exchange: limit(timeouts.exchange),
         };
         let watch = Self {
             deadline: AtomicU64::new(FOREVER),
+            end: AtomicU64::new(FOREVER),
+            expiry: AtomicU64::new(FOREVER),
+            response_head: AtomicU64::new(limits.response_head),
             phase: AtomicU8::new(Phase::Idle as u8),
             draining: AtomicBool::new(draining),
             now,
@@ -204,13 +238,20 @@ impl Watch {
 
     /// A request head has come; the upstream will owe a response head.
     pub(super) fn begin(&self) {
-        self.enter(Phase::Exchange, self.limits.response_head);
+        self.allow(self.limits.response_head, self.limits.exchange, FOREVER);
     }
 
-    /// All of the request has gone on.
+    /// The request may be forwarded, on these terms.
+    pub(super) fn permit(&self, terms: &Terms) {
+        let expires_in = terms.expires_in.map_or(FOREVER, millis);
+        self.allow(limit(terms.response_head), limit(terms.exchange), expires_in);
+    }
+
+    /// All of the request has gone on. It came in time: that its caller's token ends meanwhile is no reason to hold
+    /// back what became of it.
     pub(super) fn request_sent(&self) {
         if self.phase() == Phase::Exchange {
-            self.begin();
+            self.enter(Phase::Exchange, self.response_head.load(Relaxed));
         }
     }
 
@@ -218,23 +259,50 @@ impl Watch {
     pub(super) fn await_request_body(&self) {
         // An answer that began before the request's end has its own deadline.
         if self.phase() == Phase::Exchange {
-            self.enter(Phase::Exchange, self.limits.body_idle);
+            self.stream(Phase::Exchange);
         }
+    }
+
+    /// The upstream's answer begins. One that has only just come in time is short, or a stream that ends at once.
+    pub(super) fn answer_begins(&self) {
+        self.expiry.fetch_max(self.now.load(Relaxed).saturating_add(GRACE), Relaxed);
+        self.answer_moves();
+    }
+
+    /// An answer of the proxy's own begins: short, and told whatever has run out.
+    pub(super) fn refusal_begins(&self) {
+        self.release();
+        self.answer_moves();
     }
 
     /// The answer goes on.
     pub(super) fn answer_moves(&self) {
-        self.enter(Phase::Answer, self.limits.body_idle);
+        self.stream(Phase::Answer);
     }
 
     /// The answer has ended; the next request may come.
     pub(super) fn rest(&self) {
+        self.release();
         self.enter(Phase::Idle, self.limits.keep_alive);
     }
 
     /// The connection is no longer HTTP, and ends with its caller's token.
     pub(super) fn tunnel(&self, expires_in: Option<Duration>) {
         self.enter(Phase::Tunnel, expires_in.map_or(FOREVER, millis));
+    }
+
+    /// Why the exchange must not go on streaming, if so.
+    pub(super) fn overrun(&self) -> Option<Overrun> {
+        let now = self.now.load(Relaxed);
+        if self.end.load(Relaxed) <= now {
+            return Some(Overrun::Exchange);
+        }
+        (self.expiry.load(Relaxed) <= now).then_some(Overrun::Token)
+    }
+
+    /// Milliseconds, at most a tick old.
+    pub(super) fn millis(&self) -> u64 {
+        self.now.load(Relaxed)
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -257,9 +325,29 @@ impl Watch {
         if self.deadline.load(Relaxed) <= self.now.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
     }
 
+    fn allow(&self, response_head: u64, exchange: u64, expires_in: u64) {
+        let now = self.now.load(Relaxed);
+        self.response_head.store(response_head, Relaxed);
+        self.end.store(now.saturating_add(exchange), Relaxed);
+        self.expiry.store(now.saturating_add(expires_in), Relaxed);
+        self.enter(Phase::Exchange, response_head);
+    }
+
+    fn release(&self) {
+        self.end.store(FOREVER, Relaxed);
+        self.expiry.store(FOREVER, Relaxed);
+    }
+
     fn enter(&self, phase: Phase, limit: u64) {
         self.phase.store(phase as u8, Relaxed);
-        self.deadline.store(self.now.load(Relaxed).saturating_add(limit), Relaxed);
+        let deadline = self.now.load(Relaxed).saturating_add(limit);
+        self.deadline.store(deadline.min(self.end.load(Relaxed)), Relaxed);
+    }
+
+    fn stream(&self, phase: Phase) {
+        self.enter(phase, self.limits.body_idle);
+        let deadline = self.deadline.load(Relaxed);
+        self.deadline.store(deadline.min(self.expiry.load(Relaxed)), Relaxed);
     }
 }
 

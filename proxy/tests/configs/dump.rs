@@ -61,6 +61,9 @@ access = { owner = "user_id" }
 issuers = ["app", "old.one"]
 upstream = "tasks.v1"
 body_bytes = 0
+response_head_seconds = 300
+exchange_seconds = 0.5
+end_at_expiry = false
 rate_limit = { per_second = 10, burst = 20 }
 scopes = ["tasks:read"]
 enforce = false
@@ -95,6 +98,7 @@ head = 2_048
 path = 0x3e8
 token = 999
 body = 9223372036854775807
+body_rate = 0
 connections = 5
 json_depth = 8
 [timeouts]
@@ -103,6 +107,7 @@ body_idle = 0.5
 keep_alive = 2.25
 connect = 3
 response_head = 4
+exchange = 600
 drain = 0
 "#;
 

@@ -14,6 +14,7 @@ mod issuers;
 mod keys;
 mod kit;
 mod limits;
+mod listeners;
 mod operator;
 mod ownership;
 mod paths;

@@ -43,6 +43,8 @@ pub(super) const LIMITS: Limits = Limits {
     body_bytes: 0,
     body_rate: 240,
     connections: 10_000,
+    connections_per_address: 0,
+    requests_per_address: None,
     json_depth: 32,
 };
 

@@ -2,7 +2,8 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{defaults, dump::Dump, section::Section};
+use super::{defaults, dump::Dump, rate_limit, section::Section};
+use crate::decide::RateLimit;
 
 /// Caps on what a client may send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +21,10 @@ pub struct Limits {
     pub body_rate: u64,
     /// Client connections at once.
     pub connections: usize,
+    /// Connections at once of each client address; 0 for as many as there may be in all.
+    pub connections_per_address: usize,
+    /// How often each client address may ask, whatever for.
+    pub requests_per_address: Option<RateLimit>,
     /// Nesting of a token's JSON.
     pub json_depth: usize,
 }
@@ -62,9 +67,11 @@ impl Limits {
             path_bytes: size("path", 64..=65_534, default.path_bytes),
             token_bytes: size("token", 256..=MEBIBYTE, default.token_bytes),
             connections: size("connections", 1..=1_000_000, default.connections),
+            connections_per_address: size("connections_per_address", 0..=1_000_000, default.connections_per_address),
             json_depth: size("json_depth", 2..=120, default.json_depth),
             body_bytes: body_bytes(section, "body").unwrap_or(default.body_bytes),
             body_rate: section.integer("body_rate", 0..=MEBIBYTE).unwrap_or(default.body_rate),
+            requests_per_address: rate_limit::read(section, "requests_per_address"),
         }
     }
 
@@ -76,6 +83,8 @@ impl Limits {
         dump.number("body", self.body_bytes);
         dump.number("body_rate", self.body_rate);
         dump.number("connections", self.connections);
+        dump.number("connections_per_address", self.connections_per_address);
+        rate_limit::write(self.requests_per_address, "requests_per_address", dump);
         dump.number("json_depth", self.json_depth);
     }
 }

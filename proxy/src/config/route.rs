@@ -6,13 +6,13 @@ use toml::Value;
 use super::{
     Config, Fault, IssuerConfig, Place, Upstream, cors,
     dump::Dump,
-    issuer::narrow,
     limits::{EXCHANGE, RESPONSE_HEAD, body_bytes},
     named::{Named, names},
+    rate_limit,
     section::Section,
     text::Text,
 };
-use crate::decide::{Access, IssuerId, Pattern, RateLimit, Route, UpstreamId};
+use crate::decide::{Access, IssuerId, Pattern, Route, UpstreamId};
 
 /// A route, and where its path stands.
 pub(super) struct Placed {
@@ -43,7 +43,7 @@ pub(super) fn read(section: &mut Section<'_>, named: &Named<'_>) -> Option<Place
     let exchange = section.seconds("exchange_seconds", EXCHANGE);
     let end_at_expiry = section.boolean("end_at_expiry").unwrap_or(true);
     let cors = cors::read(section, &methods);
-    let rate_limit = read_rate_limit(section);
+    let rate_limit = rate_limit::read(section, "rate_limit");
     let enforce = section.boolean("enforce").unwrap_or(true);
     if public {
         refuse_token_keys(section);
@@ -96,10 +96,7 @@ pub(super) fn write(route: &Route, config: &Config, dump: &mut Dump<'_>) {
             dump.seconds(key, limit);
         }
     }
-    if let Some(limit) = route.rate_limit {
-        let pairs = [("per_second", limit.per_second), ("burst", limit.burst)];
-        dump.entry("rate_limit", inline(pairs.map(|(key, number)| (key, i64::from(number).into()))));
-    }
+    rate_limit::write(route.rate_limit, "rate_limit", dump);
     if route.access != Access::Public {
         dump.entry("enforce", route.enforce);
         dump.entry("end_at_expiry", route.end_at_expiry);
@@ -212,13 +209,4 @@ fn check_roles(section: &Section<'_>, named: &Named<'_>, issuers: &[IssuerId], r
         let found = format!("roles, where issuer {:?} has no role_claim", rules.name);
         section.loader.report(section.fault_at("roles", found, "a role_claim of every issuer that the route trusts"));
     }
-}
-
-fn read_rate_limit(section: &mut Section<'_>) -> Option<RateLimit> {
-    section.within_if_any("rate_limit", |section| {
-        section.require("per_second", "requests per second");
-        let per_second = section.integer("per_second", 1..=1_000_000).map(narrow);
-        let burst = section.integer("burst", 1..=1_000_000).map(narrow);
-        Some(RateLimit { per_second: per_second?, burst: burst.or(per_second)? })
-    })
 }

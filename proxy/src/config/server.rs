@@ -4,7 +4,13 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 
 use ipnet::IpNet;
 
-use super::{Address, Fault, Warning, defaults, dump::Dump, section::Section, text::Text};
+use super::{
+    Address, Warning, defaults,
+    dump::Dump,
+    peers::{Peers, network},
+    section::Section,
+    text::Text,
+};
 
 /// Where and how the proxy listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +21,8 @@ pub struct Server {
     pub admin: Option<Address>,
     /// Peers whose `X-Forwarded-*` are believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// Peers who begin each connection with a PROXY header that says who their client is.
+    pub proxy_protocol: Peers,
     /// Hosts from which keys may be fetched over plain HTTP wherever they are.
     pub plain_http_hosts: Arc<[Box<str>]>,
     /// TLS for clients.
@@ -46,6 +54,7 @@ impl Server {
             listen: listen.map_or_else(|| vec![Address::Tcp(defaults::LISTEN)], <[_]>::into_vec),
             admin: admin.unwrap_or(Some(Address::Tcp(defaults::ADMIN))),
             trusted_proxies: section.parsed_list("trusted_proxies", network).map_or_else(Vec::new, <[_]>::into_vec),
+            proxy_protocol: Peers::read(section, "proxy_protocol"),
             plain_http_hosts: section
                 .parsed_list("plain_http_hosts", Text::not_empty)
                 .map(Arc::from)
@@ -66,6 +75,7 @@ impl Server {
         dump.list("listen", listen);
         dump.entry("admin", self.admin.as_ref().map_or_else(|| "off".to_owned(), |address| dump.address(address)));
         dump.list("trusted_proxies", &self.trusted_proxies);
+        self.proxy_protocol.write("proxy_protocol", dump);
         dump.list("plain_http_hosts", &*self.plain_http_hosts);
         if let Some(workers) = self.workers {
             dump.number("workers", workers.get());
@@ -90,10 +100,14 @@ impl Server {
     }
 
     fn check_trust(&self, section: &Section<'_>) {
-        if self.trusted_proxies.iter().any(|network| network.prefix_len() == 0) {
-            let fault = section.fault_at("trusted_proxies", "", "");
-            let message = "everybody is trusted to say who the client is; list the proxies' own networks".into();
-            section.loader.warn(Warning { place: fault.place, key: fault.key, message });
+        for (key, networks) in
+            [("trusted_proxies", &self.trusted_proxies), ("proxy_protocol", &self.proxy_protocol.networks)]
+        {
+            if networks.iter().any(|network| network.prefix_len() == 0) {
+                let fault = section.fault_at(key, "", "");
+                let message = "everybody is trusted to say who the client is; list the proxies' own networks".into();
+                section.loader.warn(Warning { place: fault.place, key: fault.key, message });
+            }
         }
     }
 }
@@ -113,11 +127,4 @@ impl ServerTls {
         let client_ca = section.parsed("client_ca", |text| loader.file(text, "a PEM file of certificates"));
         Some(Self { certificate: certificate?, key: key?, client_ca })
     }
-}
-
-/// A network, or an address alone.
-fn network(text: &Text) -> Result<IpNet, Fault> {
-    let address = || text.value.parse().ok().map(|address: std::net::IpAddr| IpNet::from(address));
-    let network: Option<IpNet> = text.value.parse().ok().or_else(address);
-    network.map(|network| network.trunc()).ok_or_else(|| text.fault("a network such as 10.0.0.0/8, or an address"))
 }

@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -11,9 +12,11 @@ use tokio::sync::watch;
 use tokio_rustls::TlsStream;
 
 use super::{
+    census::Household,
     connection::{serve, tell},
     listen::Listener,
     proxy::Shared,
+    proxy_protocol,
     transport::{Socket, Stream},
     watch::{Watch, Watched},
     worker::Worker,
@@ -27,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(50);
 pub(super) struct Seat {
     watched: Watched,
     shared: Arc<Shared>,
+    /// Whose connections this one is counted among.
+    household: Option<Household>,
 }
 
 /// Accepts until told to stop, and then whoever was waiting already.
@@ -50,11 +55,39 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
-fn welcome(worker: &Rc<Worker>, socket: Socket, client: Client) {
+fn welcome(worker: &Rc<Worker>, socket: Socket, peer: Client) {
     match Seat::take(worker) {
-        Some(seat) => drop(tokio::task::spawn_local(host(Rc::clone(worker), socket, client, seat))),
+        Some(seat) => drop(tokio::task::spawn_local(open(Rc::clone(worker), socket, peer, seat))),
         None => drop(tokio::task::spawn_local(tell(socket, Code::Overloaded))),
     }
+}
+
+/// Finds out who the client is, where the peer is a load balancer that says so, and whether it has a place.
+async fn open(worker: Rc<Worker>, mut socket: Socket, peer: Client, mut seat: Seat) {
+    let mut client = peer;
+    let expected = worker.local().state.config.server.proxy_protocol.include(peer.address);
+    if expected {
+        // On the heap, so that no other connection carries it about.
+        client = match Box::pin(introduce(&worker, &mut socket, peer)).await {
+            Ok(client) => client,
+            Err(code) => return tell(socket, code).await,
+        };
+    }
+    if seat.join(client.address) {
+        host(worker, socket, client, seat).await;
+    } else {
+        drop(seat);
+        tell(socket, Code::Overloaded).await;
+    }
+}
+
+async fn introduce(worker: &Worker, socket: &mut Socket, peer: Client) -> Result<Client, Code> {
+    let limit = worker.local().state.config.timeouts.request_head;
+    let header = tokio::time::timeout(limit, proxy_protocol::read(socket, peer)).await;
+    header.map_err(|_| Code::RequestTimeout)?.map_err(|fault| {
+        tracing::debug!(peer = ?peer.address, %fault, "a listed peer did not say who its client is");
+        Code::RequestMalformed
+    })
 }
 
 async fn host(worker: Rc<Worker>, socket: Socket, client: Client, seat: Seat) {
@@ -86,7 +119,17 @@ impl Seat {
             shared.connections.fetch_sub(1, Relaxed);
             return None;
         }
-        Some(Self { watched: worker.clock.watch(&config.timeouts), shared })
+        Some(Self { watched: worker.clock.watch(&config.timeouts), shared, household: None })
+    }
+
+    /// Counts the connection among those of its address; `false` when that has as many as the limit allows.
+    fn join(&mut self, address: Option<IpAddr>) -> bool {
+        let limit = self.shared.state.load().config.limits.connections_per_address;
+        let Some(address) = address.filter(|_| limit > 0) else { return true };
+        let household = Household::from(address);
+        let free = self.shared.census.enter(household, limit);
+        self.household = free.then_some(household);
+        free
     }
 
     pub(super) fn watch(&self) -> &Arc<Watch> {
@@ -97,5 +140,8 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.shared.connections.fetch_sub(1, Relaxed);
+        if let Some(household) = self.household {
+            self.shared.census.leave(household);
+        }
     }
 }

@@ -26,7 +26,11 @@ pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Resu
     let request_id = tally.request_id().clone();
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let head = Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
-    let mut answer = match local.decide(&head).await {
+    let decision = match local.state.rates.check_address(tally.client()) {
+        Ok(()) => local.decide(&head).await,
+        Err(denial) => Decision::Refuse(denial),
+    };
+    let mut answer = match decision {
         Decision::Forward(permit) => {
             tally.permitted(&permit);
             let forwarded = match local.state.rates.check(&permit, tally.client()) {

@@ -10,6 +10,7 @@
 mod accept;
 pub mod admin;
 mod body;
+mod census;
 pub mod child;
 mod connection;
 mod consent;
@@ -25,6 +26,7 @@ pub mod log;
 pub mod metrics;
 mod pace;
 mod proxy;
+mod proxy_protocol;
 mod rate;
 mod record;
 pub mod reload;

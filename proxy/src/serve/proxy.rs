@@ -17,6 +17,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::{
     Observer, State,
+    census::Census,
     listen::{self, Bound},
     verifier::Verifier,
     worker,
@@ -63,6 +64,7 @@ pub(super) struct Shared {
     pub(super) generation: AtomicU64,
     pub(super) observer: Arc<dyn Observer>,
     pub(super) connections: AtomicUsize,
+    pub(super) census: Census,
     addresses: Vec<Address>,
 }
 
@@ -90,6 +92,7 @@ impl Proxy {
             generation: AtomicU64::new(0),
             observer,
             connections: AtomicUsize::new(0),
+            census: Census::default(),
             addresses,
         };
         Ok(Self { control: Control { shared: Arc::new(shared) }, sockets })

@@ -75,6 +75,7 @@ fn set(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
 const fn retry_after(code: Code) -> Option<&'static str> {
     match code {
         Code::KeysUnavailable => Some("5"),
+        // No rate is under one a second, so that nobody waits for longer than one.
         Code::Overloaded | Code::RateLimited => Some("1"),
         _ => None,
     }

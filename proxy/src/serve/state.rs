@@ -74,7 +74,7 @@ impl State {
         });
         let connectors = connectors.collect();
         if faults.is_empty() {
-            Ok(Self { rates: Rates::new(&config.policy), config, gate, keys, signer, acceptor, connectors })
+            Ok(Self { rates: Rates::new(&config), config, gate, keys, signer, acceptor, connectors })
         } else {
             Err(faults)
         }

@@ -9,6 +9,7 @@ const EVERYTHING: &str = r#"
 listen = ["0.0.0.0:8080", "[::1]:8080", "unix:/run/o.sock"]
 admin = "off"
 trusted_proxies = ["10.0.0.0/8", "::1"]
+proxy_protocol = ["10.0.0.0/8", "unix"]
 plain_http_hosts = ["keys.example"]
 workers = 3
 [server.tls]
@@ -100,6 +101,8 @@ token = 999
 body = 9223372036854775807
 body_rate = 0
 connections = 5
+connections_per_address = 3
+requests_per_address = { per_second = 7, burst = 9 }
 json_depth = 8
 [timeouts]
 request_head = 1

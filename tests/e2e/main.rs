@@ -21,6 +21,7 @@ mod paths;
 mod rate_limit;
 mod regressions;
 mod reload;
+mod replicas;
 mod routes;
 mod shutdown;
 mod signed_identity;

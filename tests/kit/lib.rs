@@ -6,6 +6,7 @@
 //! | [`key`], [`token`] | a signer of any token, however broken |
 //! | [`issuer`] | a key server whose behaviour changes at run time |
 //! | [`better_auth`] | the real sign-in service of the example |
+//! | [`postgres`] | the database server that several task services share |
 //! | [`recorder`] | a backend that keeps the bytes it got and answers by script |
 //! | [`wire`], [`request`], [`answer`] | a client that sends exact bytes and reads strictly |
 //! | [`message`], [`socket`] | HTTP/1.1 as bytes, TCP and unix sockets: what both sides are made of |
@@ -21,6 +22,7 @@ pub mod issuer;
 pub mod key;
 pub mod message;
 pub mod port;
+pub mod postgres;
 pub mod process;
 pub mod recorder;
 pub mod request;

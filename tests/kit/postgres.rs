@@ -1,6 +1,9 @@
 //! One PostgreSQL server for all tests of this process, in a folder of its own, gone when the process is.
+//!
+//! The task service's own tests take this file as well: it stands alone.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -15,8 +18,8 @@ const FOLDER: &str = "task-service-postgres-";
 const MISSING: &str = "PostgreSQL is missing: apt-get install postgresql (its programs are looked for in \
                        /usr/lib/postgresql/*/bin and in the folder that POSTGRES_BIN names)";
 
-/// Makes a database, or finds it; its URL.
-pub(crate) fn database(name: &str) -> String {
+/// Makes a database, or finds it; its URL. Of the name, letters and digits count.
+pub fn database(name: &str) -> String {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let server = SERVER.get_or_init(start);
     let url = |database: &str| format!("postgres://postgres@/{database}?host={}", server.display());
@@ -28,11 +31,13 @@ pub(crate) fn database(name: &str) -> String {
 }
 
 /// Runs a statement; its answer as text.
-pub(crate) fn psql(url: &str, sql: &str) -> String {
-    let output =
-        Command::new(program("psql")).args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, url]).output().unwrap();
+pub fn psql(url: &str, sql: &str) -> String {
+    let output = Command::new(program("psql"))
+        .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, url])
+        .output()
+        .expect("psql can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    String::from_utf8(output.stdout).expect("psql answers in UTF-8").trim().to_owned()
 }
 
 fn program(name: &str) -> PathBuf {
@@ -46,20 +51,21 @@ fn program(name: &str) -> PathBuf {
 fn start() -> PathBuf {
     sweep();
     let folder = std::env::temp_dir().join(format!("{FOLDER}{}", std::process::id()));
-    fs::create_dir(&folder).unwrap();
+    fs::create_dir(&folder).expect("the folder of the server can be made");
     let data = folder.join("data");
     if is_root() {
-        assert!(Command::new("chown").arg("postgres").arg(&folder).status().unwrap().success());
+        let given = Command::new("chown").arg("postgres").arg(&folder).status();
+        assert!(given.is_ok_and(|status| status.success()), "the folder cannot be given to postgres");
     }
     let made = unprivileged("initdb")
         .args(["--auth=trust", "--encoding=UTF8", "--no-sync", "-U", "postgres", "-D"])
         .arg(&data)
-        .output();
-    let made = made.unwrap();
+        .output()
+        .expect("initdb can be run");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let mut server = unprivileged("postgres");
     server.arg("-D").arg(&data).arg("-k").arg(&folder).args(["-c", "listen_addresses=", "-c", "max_connections=500"]);
-    // The processes that die here are those of the service; the server's own disk is not what is tested.
+    // The processes that die in tests are those of the service; the server's own disk is not what is tested.
     server.args(["-c", "fsync=off"]).stdout(Stdio::null()).stderr(Stdio::null());
     // The server ends with the thread that starts it, so that is one that lives as long as the process.
     thread::spawn(move || server.status());
@@ -80,7 +86,8 @@ fn sweep() {
 
 fn wait(folder: &Path) {
     let started = Instant::now();
-    let ready = || Command::new(program("pg_isready")).arg("-qh").arg(folder).status().unwrap().success();
+    let ready =
+        || Command::new(program("pg_isready")).arg("-qh").arg(folder).status().is_ok_and(|asked| asked.success());
     while !ready() {
         assert!(started.elapsed() < Duration::from_secs(30), "PostgreSQL does not start");
         thread::sleep(Duration::from_millis(50));
@@ -88,7 +95,7 @@ fn wait(folder: &Path) {
 }
 
 fn is_root() -> bool {
-    fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0)
+    fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
 /// PostgreSQL refuses to run as root; whatever it is run by, it gets a signal when this process ends.

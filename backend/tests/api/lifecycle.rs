@@ -66,6 +66,8 @@ fn kill_9_loses_no_acknowledged_write() {
     let titles: HashSet<_> = tasks.iter().map(|task| task["title"].as_str().unwrap()).collect();
     let lost: Vec<_> = acknowledged.iter().filter(|title| !titles.contains(title.as_str())).collect();
     assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
+    assert_eq!(titles.len(), tasks.len(), "a write was done twice");
+    assert!(tasks.len() <= acknowledged.len() + 160, "there is more than was sent");
     assert!(service.stop().success());
     check(&place.database());
 }

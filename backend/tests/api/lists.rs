@@ -116,6 +116,7 @@ fn a_search_finds_beginnings_of_words_in_titles_and_descriptions() {
         ("ilk", vec![]),
         ("zoe", vec![2]),
         ("zo%C3%AB", vec![2]),
+        ("zoe%CC%88", vec![2]),
         ("milk+nothing", vec![]),
         ("bob", vec![]),
         ("owner%3Abob", vec![]),

@@ -4,6 +4,7 @@ use std::fs;
 use std::process::Command;
 use std::thread;
 
+use crate::execute;
 use crate::kit::{Place, Response, Service, Wire, fail};
 
 fn start_with_admin(place: &Place) -> (Service, String) {
@@ -97,7 +98,7 @@ fn a_backup_replaces_nothing_and_leaves_no_half() {
 }
 
 #[test]
-fn a_check_finds_an_index_that_has_lost_a_task() {
+fn a_check_finds_an_index_that_has_lost_a_row() {
     let place = Place::new();
     place.start().create("milk");
     let check = || {
@@ -109,25 +110,20 @@ fn a_check_finds_an_index_that_has_lost_a_task() {
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("sound"), "{log}");
     // A row put in while its index is out of sight is missing from the index afterwards.
-    let database = rusqlite::Connection::open(place.database()).unwrap();
-    database
-        .execute_batch(
-            "PRAGMA writable_schema = ON;
-             UPDATE sqlite_schema SET type = 'table', name = 'hidden', tbl_name = 'hidden',
-                sql = 'CREATE TABLE hidden (owner, id, PRIMARY KEY (owner, id)) WITHOUT ROWID' WHERE name = 'task_by_owner';",
-        )
-        .unwrap();
-    drop(database);
-    let database = rusqlite::Connection::open(place.database()).unwrap();
-    database
-        .execute_batch(
-            "INSERT INTO task (owner, title, created_at, updated_at) VALUES ('alice', 'tea', 1, 1);
-             PRAGMA writable_schema = ON;
-             UPDATE sqlite_schema SET type = 'index', name = 'task_by_owner', tbl_name = 'task',
-                sql = 'CREATE INDEX task_by_owner ON task (owner, id)' WHERE name = 'hidden';",
-        )
-        .unwrap();
-    drop(database);
+    execute(
+        &place.database(),
+        "PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET type = 'table', name = 'hidden', tbl_name = 'hidden',
+            sql = 'CREATE TABLE hidden (made_at, owner, key, PRIMARY KEY (made_at, owner, key)) WITHOUT ROWID'
+            WHERE name = 'idempotency_by_age'",
+    );
+    execute(
+        &place.database(),
+        "INSERT INTO idempotency VALUES ('alice', 'k', '', 1, 1);
+         PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET type = 'index', name = 'idempotency_by_age', tbl_name = 'idempotency',
+            sql = 'CREATE INDEX idempotency_by_age ON idempotency (made_at)' WHERE name = 'hidden'",
+    );
     let (code, log) = check();
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("is damaged"), "{log}");

@@ -2,7 +2,6 @@
 
 mod open;
 mod statements;
-mod words;
 
 use deadpool_postgres::{Object, Pool, PoolError, Transaction};
 use std::sync::Arc;

@@ -4,13 +4,13 @@ use deadpool_postgres::{Object, Transaction};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Row};
 
-use super::words;
 use crate::caller::Caller;
 use crate::change::Draft;
 use crate::cursor::{Cursor, Place};
 use crate::idempotency::KEY_SECONDS;
 use crate::query::ListQuery;
 use crate::quota::Usage;
+use crate::search::Words;
 use crate::store::{Page, StoreError};
 use crate::task::{Moment, Task, TaskId};
 
@@ -35,7 +35,8 @@ pub(super) async fn insert(
              SELECT id, tasks, bytes FROM made, used",
         )
         .await?;
-    let words = words_of(&draft.title, draft.description.as_deref());
+    let words = Words::of_task(&draft.title, draft.description.as_deref());
+    let words: Vec<&str> = words.iter().collect();
     let row = transaction
         .query_one(&statement, &[&caller.as_str(), &draft.title, &draft.description, &now.0, &words])
         .await?;
@@ -100,7 +101,7 @@ pub(super) async fn grow(
 
 pub(super) async fn list(client: &Object, caller: &Caller, query: &ListQuery) -> Result<Page, StoreError> {
     let owner = caller.as_str();
-    let matching = query.search.as_ref().map(words::query);
+    let matching = query.search.as_ref().map(matching);
     let limit = i64::from(query.limit) + 1;
     let mut sql =
         "SELECT id, title, description, completed, created_at, updated_at FROM task WHERE owner = $1".to_owned();
@@ -142,6 +143,12 @@ fn value(place: &Place) -> Option<&(dyn ToSql + Sync)> {
     }
 }
 
+/// The search in the language of `tsquery`. Words are letters and digits alone, so nothing in them needs escaping.
+fn matching(words: &Words) -> String {
+    let words: Vec<String> = words.iter().map(|word| format!("'{word}':*")).collect();
+    words.join(" & ")
+}
+
 pub(super) async fn find(client: &Object, caller: &Caller, id: TaskId) -> Result<Option<Task>, Error> {
     let statement = client
         .prepare_cached(
@@ -173,7 +180,8 @@ pub(super) async fn update(transaction: &Transaction<'_>, caller: &Caller, task:
              WHERE owner = $1 AND id = $2",
         )
         .await?;
-    let words = words_of(&task.title, task.description.as_deref());
+    let words = Words::of_task(&task.title, task.description.as_deref());
+    let words: Vec<&str> = words.iter().collect();
     let Task { id, title, description, completed, created_at: _, updated_at } = task;
     transaction
         .execute(&statement, &[&caller.as_str(), &id.0, title, description, completed, &updated_at.0, &words])
@@ -184,10 +192,6 @@ pub(super) async fn update(transaction: &Transaction<'_>, caller: &Caller, task:
 pub(super) async fn delete(transaction: &Transaction<'_>, caller: &Caller, id: TaskId) -> Result<(), Error> {
     let statement = transaction.prepare_cached("DELETE FROM task WHERE owner = $1 AND id = $2").await?;
     transaction.execute(&statement, &[&caller.as_str(), &id.0]).await.map(drop)
-}
-
-fn words_of(title: &str, description: Option<&str>) -> Vec<String> {
-    words::lexemes(&[title, description.unwrap_or_default()].join(" "))
 }
 
 fn task(row: &Row) -> Task {

@@ -2,6 +2,7 @@
 
 mod maintain;
 mod open;
+mod search;
 mod statements;
 mod writer;
 

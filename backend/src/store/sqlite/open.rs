@@ -8,22 +8,25 @@ use std::time::Duration;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
-use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
 
-use super::Sqlite;
 use super::writer::Writer;
+use super::{Sqlite, search};
 use crate::quota::Quota;
 
 /// The schema, step by step. A step that was released is never edited.
-const STEPS: &[M<'_>] = &[
-    M::up(include_str!("../../../migrations/sqlite/001_task.sql")),
-    M::up(include_str!("../../../migrations/sqlite/002_search.sql")),
-    M::up(include_str!("../../../migrations/sqlite/003_usage.sql")),
-    M::up(include_str!("../../../migrations/sqlite/004_idempotency.sql")),
-];
-
-const MIGRATIONS: Migrations<'_> = Migrations::from_slice(STEPS);
+fn steps() -> Vec<M<'static>> {
+    vec![
+        M::up(include_str!("../../../migrations/sqlite/001_task.sql")),
+        M::up(include_str!("../../../migrations/sqlite/002_search.sql")),
+        M::up(include_str!("../../../migrations/sqlite/003_usage.sql")),
+        M::up(include_str!("../../../migrations/sqlite/004_idempotency.sql")),
+        M::up_with_hook(include_str!("../../../migrations/sqlite/005_cluster.sql"), |transaction: &Transaction<'_>| {
+            Ok(search::fill(transaction)?)
+        }),
+    ]
+}
 
 /// Stands in the header of each of our files: "task" in ASCII.
 const APPLICATION_ID: i64 = 0x7461_736B;
@@ -133,7 +136,7 @@ impl Sqlite {
         }
         let mut connection = Connection::open(path).map_err(failed)?;
         configure(&mut connection).map_err(failed)?;
-        MIGRATIONS
+        Migrations::new(steps())
             .to_latest(&mut connection)
             .map_err(|source| OpenError::Migration { path: path.to_owned(), source })?;
         let manager = SqliteConnectionManager::file(path)
@@ -172,10 +175,12 @@ pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let connection = read_only(path).map_err(failed)?;
     let number = |sql| connection.query_row(sql, (), |row| row.get::<_, i64>(0)).map_err(failed);
     let tables = number("SELECT count(*) FROM sqlite_schema")?;
-    let version = MIGRATIONS.current_version(&connection);
+    let steps = steps();
+    let known = steps.len();
+    let version = Migrations::new(steps).current_version(&connection);
     match version.map_err(|source| OpenError::Migration { path: path.to_owned(), source })? {
         SchemaVersion::Outside(found) => {
-            return Err(OpenError::Newer { path: path.to_owned(), found, known: STEPS.len() });
+            return Err(OpenError::Newer { path: path.to_owned(), found, known });
         }
         SchemaVersion::NoneSet | SchemaVersion::Inside(_) => {}
     }

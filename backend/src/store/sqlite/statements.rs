@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Result, Row, ToSql, named_params};
 
+use super::search;
 use crate::caller::Caller;
 use crate::change::{Change, Draft};
 use crate::conditional::Precondition;
@@ -10,7 +11,6 @@ use crate::fingerprint::Fingerprint;
 use crate::idempotency::{IdempotencyKey, KEY_SECONDS};
 use crate::query::ListQuery;
 use crate::quota::{Quota, Usage};
-use crate::search::Words;
 use crate::store::{Page, Refusal, StoreError};
 use crate::task::{Moment, Task, TaskId};
 
@@ -42,20 +42,23 @@ pub(super) fn create(
 }
 
 fn insert(connection: &Connection, caller: &Caller, draft: &Draft, now: Moment) -> Result<Task> {
+    let id = connection
+        .prepare_cached("UPDATE last_id SET id = id + 1 RETURNING id")?
+        .query_row((), |row| Ok(TaskId(row.get(0)?)))?;
     connection
         .prepare_cached(
-            "INSERT INTO task (owner, title, description, created_at, updated_at)
-             VALUES (:owner, :title, :description, :now, :now) RETURNING id",
+            "INSERT INTO task (owner, id, title, description, created_at, updated_at)
+             VALUES (:owner, :id, :title, :description, :now, :now)",
         )?
-        .query_row(
-            named_params! {
-                ":owner": caller.as_str(),
-                ":title": draft.title,
-                ":description": draft.description,
-                ":now": now.0,
-            },
-            |row| Ok(draft.clone().made(TaskId(row.get(0)?), now)),
-        )
+        .execute(named_params! {
+            ":owner": caller.as_str(),
+            ":id": id.0,
+            ":title": draft.title,
+            ":description": draft.description,
+            ":now": now.0,
+        })?;
+    search::add(connection, caller.as_str(), id.0, &draft.title, draft.description.as_deref())?;
+    Ok(draft.clone().made(id, now))
 }
 
 /// What the caller's key stands for. Keys whose day is over are forgotten first.
@@ -74,7 +77,7 @@ fn remembered(
 
 pub(super) fn list(connection: &Connection, caller: &Caller, query: &ListQuery) -> Result<Page, StoreError> {
     let owner = caller.as_str();
-    let matching = query.search.as_ref().map(|words| matching(caller, words));
+    let matching = query.search.as_ref().map(|words| search::matching(owner, words));
     let after = query.after.as_ref().map(|Cursor { place, id }| (value(place), id.0));
     let limit = query.limit + 1;
     let mut sql =
@@ -115,16 +118,6 @@ fn value(place: &Place) -> Option<Box<dyn ToSql + '_>> {
     }
 }
 
-/// The search in the language of FTS5. Words are letters and digits alone, so nothing in them needs escaping.
-fn matching(caller: &Caller, words: &Words) -> String {
-    let owner: String = caller.as_str().bytes().map(|byte| format!("{byte:02X}")).collect();
-    if words.is_empty() {
-        return "owner : \"\"".to_owned();
-    }
-    let words: Vec<String> = words.iter().map(|word| format!("\"{word}\"*")).collect();
-    format!("owner : \"x{owner}\" AND {{title description}} : ({})", words.join(" AND "))
-}
-
 pub(super) fn find(connection: &Connection, caller: &Caller, id: TaskId) -> Result<Task, StoreError> {
     connection
         .prepare_cached(
@@ -145,12 +138,14 @@ pub(super) fn change(
     quota: Quota,
     now: Moment,
 ) -> Result<Task, StoreError> {
-    let task = change.apply(admitted(connection, caller, id, precondition)?, now);
-    within(quota, connection, caller, || update(connection, caller, &task))?;
-    Ok(task)
+    let old = admitted(connection, caller, id, precondition)?;
+    let new = change.apply(old.clone(), now);
+    within(quota, connection, caller, || update(connection, caller, &old, &new))?;
+    Ok(new)
 }
 
-fn update(connection: &Connection, caller: &Caller, task: &Task) -> Result<()> {
+fn update(connection: &Connection, caller: &Caller, old: &Task, new: &Task) -> Result<()> {
+    let Task { id, title, description, completed, created_at: _, updated_at } = new;
     connection
         .prepare_cached(
             "UPDATE task SET title = :title, description = :description, completed = :completed, updated_at = :now
@@ -158,13 +153,17 @@ fn update(connection: &Connection, caller: &Caller, task: &Task) -> Result<()> {
         )?
         .execute(named_params! {
             ":owner": caller.as_str(),
-            ":id": task.id.0,
-            ":title": task.title,
-            ":description": task.description,
-            ":completed": task.completed,
-            ":now": task.updated_at.0,
-        })
-        .map(drop)
+            ":id": id.0,
+            ":title": title,
+            ":description": description,
+            ":completed": completed,
+            ":now": updated_at.0,
+        })?;
+    if (title, description) != (&old.title, &old.description) {
+        search::remove(connection, id.0)?;
+        search::add(connection, caller.as_str(), id.0, title, description.as_deref())?;
+    }
+    Ok(())
 }
 
 pub(super) fn delete(
@@ -175,7 +174,7 @@ pub(super) fn delete(
 ) -> Result<(), StoreError> {
     admitted(connection, caller, id, precondition)?;
     connection.prepare_cached("DELETE FROM task WHERE owner = ?1 AND id = ?2")?.execute((caller.as_str(), id.0))?;
-    Ok(())
+    Ok(search::remove(connection, id.0)?)
 }
 
 /// The caller's task, if the precondition admits it. The writer's transaction keeps it as it is.

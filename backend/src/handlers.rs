@@ -49,7 +49,7 @@ pub(crate) async fn create(
     get, path = "/api/{user_id}/tasks", tag = "tasks",
     params(UserPath, CallerHeader, ListParameters, KnownHeader),
     responses(
-        (status = 200, body = [Task], description = "A page; Link rel=next leads to the one after it", headers(("ETag" = String, description = "Names this state"))),
+        (status = 200, body = [Task], description = "A page", headers(("ETag" = String, description = "Names this state"), ("Link" = String, description = "rel=next leads to the page after it, if there is one"))),
         (status = 304, description = "The client has it already"),
         Refused
     ),

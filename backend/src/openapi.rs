@@ -122,8 +122,8 @@ pub(crate) struct KnownHeader {
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "describes what the extractors read")]
 pub(crate) struct PreconditionHeader {
-    /// The entity tag that the task must have.
-    #[param(rename = "If-Match")]
+    /// The entity tags of which the task must have one; * is any.
+    #[param(rename = "If-Match", example = "*")]
     if_match: Option<String>,
 }
 
@@ -183,7 +183,7 @@ pub(crate) enum BodyRefused {
 #[derive(IntoResponses)]
 #[allow(dead_code, reason = "describes what the handlers answer")]
 pub(crate) enum ChangeRefused {
-    /// The task is not in the state that If-Match names.
+    /// The task is not in a state that If-Match and If-None-Match admit.
     #[response(status = 412, content_type = "application/problem+json")]
     Changed(#[to_schema] Document),
 }

@@ -160,9 +160,10 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::NoTask => Self::task_not_found(),
-            Refusal::Changed => {
-                Self::new(Code::PreconditionFailed, "The task is not as If-Match names it; read it again first.")
-            }
+            Refusal::Changed => Self::new(
+                Code::PreconditionFailed,
+                "The task is not as If-Match or If-None-Match asks; read it again first.",
+            ),
             Refusal::KeyReused => Self::new(
                 Code::IdempotencyKeyReused,
                 "You used this Idempotency-Key for another task; take a new key for a new task.",

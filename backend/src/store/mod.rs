@@ -67,7 +67,7 @@ pub enum Refusal {
     /// The caller has no such task.
     #[error("the caller has no such task")]
     NoTask,
-    /// The task is not in the state that `If-Match` names.
+    /// The task is not in a state that `If-Match` and `If-None-Match` admit.
     #[error("the task has changed")]
     Changed,
     /// The caller's idempotency key stands for another task.

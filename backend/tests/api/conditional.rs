@@ -68,6 +68,10 @@ fn a_change_of_what_has_changed_is_refused() {
             let answer = service.send_with(&[("If-Match", stale)], method, path, body);
             answer.refused(412, "precondition_failed");
         }
+        for known in ["*", &tag, &format!("W/{tag}")] {
+            let answer = service.send_with(&[("If-None-Match", known)], method, path, body);
+            answer.refused(412, "precondition_failed");
+        }
         assert_eq!(service.send("GET", TASK, None).header("etag"), Some(tag.as_str()), "{method} changed something");
         let listed = format!("\"other\", {tag}");
         let answer = service.send_with(&[("If-Match", &listed)], method, path, body);

@@ -30,3 +30,4 @@ mod tasks;
 mod timeouts;
 mod tokens;
 mod upstream;
+mod websockets;

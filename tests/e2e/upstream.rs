@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use e2e::key::Key;
-use e2e::message::{Conversation, Framing, framing};
+use e2e::message::{Framing, framing};
 use e2e::port;
 use e2e::recorder::{OK, Recorder, Reply, receive};
 use e2e::request::Request;
@@ -447,65 +447,4 @@ fn a_client_that_goes_away_takes_its_request_with_it() {
     told.recv_timeout(e2e::PATIENCE).expect("the request reaches the backend");
     drop(wire);
     told.recv_timeout(e2e::PATIENCE).expect("the backend learns that the client left");
-}
-
-/// A backend that switches protocols and then echoes.
-fn echoing() -> Recorder {
-    Recorder::by_hand(|mut conversation: Conversation, _| {
-        let Ok(Some(_)) = conversation.head() else {
-            return;
-        };
-        let _ =
-            conversation.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
-        let mut held = conversation.take_buffered();
-        loop {
-            if conversation.send(&held).is_err() || conversation.fill().map_or(true, |count| count == 0) {
-                return;
-            }
-            held = conversation.take_buffered();
-        }
-    })
-}
-
-fn upgrade(token: &str, target: &str) -> Request {
-    Request::get(target)
-        .bearer(token)
-        .field("Connection", "Upgrade")
-        .field("Upgrade", "websocket")
-        .field("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .field("Sec-WebSocket-Version", "13")
-}
-
-#[test]
-fn an_upgrade_is_judged_like_any_request_and_passed_through_or_refused_cleanly() {
-    let gate = Gate::before(echoing());
-    assert_eq!(gate.verdict(&upgrade(&gate.token("bob"), "/api/alice/ws")), "403 not_owner");
-    let mut wire = gate.proxy.connect();
-    wire.send(upgrade(&gate.token("alice"), "/api/alice/ws").bytes());
-    let head = wire.head();
-    if head.start_line.starts_with("HTTP/1.1 101") {
-        wire.send("ping");
-        assert_eq!(wire.conversation().take(4).expect("the echo"), b"ping");
-    } else {
-        assert!(!head.start_line.starts_with("HTTP/1.1 2"), "{}", head.start_line);
-    }
-}
-
-#[test]
-fn bytes_behind_an_upgrade_that_was_not_granted_are_requests() {
-    let gate = Gate::open();
-    let token = gate.token("alice");
-    let mut wire = gate.proxy.connect();
-    let mut bytes = upgrade(&token, "/api/alice/ws").bytes();
-    bytes.extend(Request::get("/api/bob/x").bearer(&token).bytes());
-    wire.send(bytes);
-    let first = wire.answer();
-    if let Outcome::Answered(second) = wire.outcome() {
-        second.refused(403, "not_owner");
-    } else {
-        assert_ne!(first.status, 101);
-    }
-    for received in gate.backend.received() {
-        assert_eq!(received.target(), "/api/alice/ws");
-    }
 }

@@ -37,11 +37,13 @@ mod tally;
 mod telemetry;
 mod tls;
 mod transport;
+mod tunnel;
 mod upgrade;
 mod upstream;
 mod verified;
 mod verifier;
 mod watch;
+mod websocket;
 mod worker;
 
 pub use proxy::{BindFault, Control, Drained, Proxy};

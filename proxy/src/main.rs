@@ -5,7 +5,7 @@ mod command;
 use std::process::ExitCode;
 
 use mimalloc::MiMalloc;
-use ownergate::config::Flags;
+use ownergate::{config::Flags, serve::systemd::Inherited};
 
 /// Small short-lived blocks on many threads, which is what an exchange allocates, are what it is made for.
 #[global_allocator]
@@ -20,9 +20,9 @@ fn main() -> ExitCode {
             return if fault.use_stderr() { ExitCode::from(command::USAGE) } else { ExitCode::SUCCESS };
         }
     };
-    // The one place that reads the environment.
+    // The one place that reads the environment, but for what the service manager says in it.
     let environment = std::env::vars_os().collect();
-    command::dispatch(flags, environment).unwrap_or_else(|fault| {
+    command::dispatch(flags, environment, Inherited::from_manager()).unwrap_or_else(|fault| {
         eprintln!("{fault:#}");
         fault.exit_code()
     })

@@ -3,7 +3,7 @@
 use std::{cell::Cell, path::Path, rc::Rc};
 
 use ownergate::{
-    config::Address,
+    config::{Address, Sockets},
     serve::{
         admin::{self, Admin, Phase, Readiness},
         metrics::Metrics,
@@ -37,7 +37,7 @@ async fn probes_and_scrapers_are_answered_and_strangers_are_not() {
         let phase = Rc::clone(&phase);
         move || Readiness::new(phase.get(), Vec::new(), Some("line 1: no TOML".into()))
     };
-    let listener = admin::bind(&Address::Unix(socket.clone())).unwrap();
+    let listener = admin::bind(&Address::Unix(socket.clone()), Sockets::default()).unwrap();
     let admin = Admin { readiness, metrics: Metrics::start().unwrap(), jwks: || None };
     let local = LocalSet::new();
     local.spawn_local(admin.serve(listener));

@@ -8,6 +8,7 @@ use ownergate::{
         Control, Proxy, Silent, State,
         jwks::{Fetcher, KeyStore, Pace},
         reload::{LOOK, Load, Loaded, Reloader},
+        systemd::Inherited,
     },
 };
 use tempfile::TempDir;
@@ -51,7 +52,7 @@ async fn start(folder: &TempDir, text: &str) -> (std::path::PathBuf, Control, Rc
     let keys = KeyStore::open(&config.issuers, &fetcher, Pace::default(), None).await;
     let keys = Arc::new(keys.map_err(|faults| faults.len()).expect("secrets can be opened"));
     let state = State::new(config, keys).map_err(|faults| faults.len()).expect("there is no certificate");
-    let control = Proxy::bind(state, Arc::new(Silent)).expect("a free port").control();
+    let control = Proxy::bind(state, Arc::new(Silent), Inherited::default()).expect("a free port").control();
     let again: Box<Load> = {
         let file = file.clone();
         Box::new(move || load(&file))

@@ -22,6 +22,7 @@ mod rate_limit;
 mod regressions;
 mod reload;
 mod replicas;
+mod restart;
 mod routes;
 mod shutdown;
 mod signed_identity;

@@ -45,8 +45,13 @@ pub struct Process {
 impl Process {
     /// Starts `command` with its input closed and its output kept.
     pub fn start(name: &str, command: &mut Command) -> Self {
+        Self::start_reading(name, command, Stdio::null())
+    }
+
+    /// Starts `command` with this input and its output kept.
+    pub fn start_reading(name: &str, command: &mut Command, input: Stdio) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)

@@ -2,7 +2,8 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -126,6 +127,7 @@ pub struct Setup {
     listen: Address,
     admin: SocketAddr,
     child: Vec<String>,
+    passed: Option<OwnedFd>,
 }
 
 impl Setup {
@@ -134,13 +136,28 @@ impl Setup {
         let mut command = command("ownergate");
         command.current_dir(folder.path());
         let (listen, admin) = (Address::Tcp(port::free()), port::free());
-        Self { command, folder, listen, admin, child: Vec::new() }
+        Self { command, folder, listen, admin, child: Vec::new(), passed: None }
     }
 
     /// Listens on a unix socket in the proxy's folder instead of on TCP.
     #[must_use]
     pub fn on_unix_socket(mut self) -> Self {
         self.listen = Address::Unix(self.folder.path().join("proxy.sock"));
+        self
+    }
+
+    /// Listens where another proxy may be listening.
+    #[must_use]
+    pub fn on(mut self, address: &Address) -> Self {
+        self.listen = address.clone();
+        self
+    }
+
+    /// Listens on a socket that is passed to it as a service manager passes one, under the name `web`.
+    #[must_use]
+    pub fn passed(mut self, listener: &TcpListener) -> Self {
+        self.listen = Address::Tcp(listener.local_addr().expect("a bound socket"));
+        self.passed = Some(listener.try_clone().expect("a socket can be copied").into());
         self
     }
 
@@ -192,12 +209,16 @@ impl Setup {
 
     #[track_caller]
     fn start_until(mut self, probe: &str) -> Proxy {
-        self.command.arg("--listen").arg(self.listen.to_string());
+        let listen = if self.passed.is_some() { "systemd:web".to_owned() } else { self.listen.to_string() };
+        self.command.arg("--listen").arg(listen);
         self.command.arg("--admin").arg(self.admin.to_string());
         if !self.child.is_empty() {
             self.command.arg("--").args(&self.child);
         }
-        let process = Process::start("ownergate", &mut self.command);
+        let process = match self.passed {
+            None => Process::start("ownergate", &mut self.command),
+            Some(socket) => Process::start_reading("ownergate", &mut passing_input(&self.command), socket.into()),
+        };
         let mut proxy = Proxy { process, address: self.listen, admin: Address::Tcp(self.admin), folder: self.folder };
         let ready = poll(PATIENCE, || {
             assert!(proxy.process.ended().is_none(), "ownergate ended:\n{}", proxy.process.log());
@@ -206,6 +227,19 @@ impl Setup {
         assert!(ready.is_some(), "{probe} never said 200:\n{}", proxy.process.log());
         proxy
     }
+}
+
+/// The same command, with its input as the one socket of a service manager.
+fn passing_input(command: &Command) -> Command {
+    const SCRIPT: &str = r#"exec 3<&0 </dev/null; export LISTEN_FDS=1 LISTEN_FDNAMES=web LISTEN_PID=$$; exec "$@""#;
+    let mut shell = Command::new("sh");
+    command_without_settings(&mut shell);
+    shell.args(["-c", SCRIPT, "sh"]).arg(command.get_program()).args(command.get_args());
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(folder) = command.get_current_dir() {
+        shell.current_dir(folder);
+    }
+    shell
 }
 
 fn accepts(address: &Address) -> bool {

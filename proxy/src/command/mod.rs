@@ -21,7 +21,7 @@ use anyhow::Context;
 use ownergate::{
     config::{Environment, Flags, Settings, Tool},
     decide::Timestamp,
-    serve::log,
+    serve::{log, systemd::Inherited},
 };
 use tokio::task::LocalSet;
 use tracing::error;
@@ -62,11 +62,11 @@ impl CommandFault {
 ///
 /// # Errors
 /// [`CommandFault`], which knows its exit code.
-pub(crate) fn dispatch(flags: Flags, environment: Environment) -> Result<ExitCode, CommandFault> {
+pub(crate) fn dispatch(flags: Flags, environment: Environment, inherited: Inherited) -> Result<ExitCode, CommandFault> {
     let Flags { settings, tool, child } = flags;
     let load = || load::load(&settings, &environment).map_err(SettingsFault::from);
     match tool {
-        None => serve(settings, environment, child),
+        None => serve(settings, environment, child, inherited),
         Some(Tool::Check) => {
             let Loaded { config, warnings, .. } = load()?;
             say(local(check::check(config, &warnings))??)
@@ -91,7 +91,15 @@ pub(crate) fn dispatch(flags: Flags, environment: Environment) -> Result<ExitCod
     }
 }
 
-fn serve(settings: Settings, environment: Environment, command: Vec<OsString>) -> Result<ExitCode, CommandFault> {
+fn serve(
+    settings: Settings,
+    environment: Environment,
+    command: Vec<OsString>,
+    inherited: Inherited,
+) -> Result<ExitCode, CommandFault> {
+    if command.is_empty() {
+        forgo_privileges()?;
+    }
     let loaded = load::load(&settings, &environment).map_err(SettingsFault::from)?;
     let _flushed_when_dropped = log::start(loaded.config.log);
     let supervised = (!command.is_empty()).then(|| Supervised { secrets: loaded.secret_variables(), command });
@@ -99,13 +107,20 @@ fn serve(settings: Settings, environment: Environment, command: Vec<OsString>) -
         Ok(loaded) => Ok(loaded.into_reload()),
         Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
     };
-    match local(run::run(loaded, Box::new(reload), supervised))? {
+    match local(run::run(loaded, Box::new(reload), supervised, inherited))? {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(fault) => {
             error!("{fault:#}");
             Ok(fault.exit_code())
         }
     }
+}
+
+/// Nothing that this process could start gains rights by it (`no_new_privs`). Threads that there are already would not be
+/// bound. A backend that is to be started may well be a program that changes its user: its rights are the operator's.
+fn forgo_privileges() -> Result<(), CommandFault> {
+    rustix::thread::set_no_new_privs(true).context("the system does not let privileges be forgone")?;
+    Ok(())
 }
 
 fn exit_code(good: bool) -> ExitCode {

@@ -7,13 +7,17 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use ownergate::serve::{
-    Control, Drained, Proxy, Telemetry,
-    admin::{self, Admin, Phase, Readiness},
-    child::Backend,
-    jwks::Pace,
-    metrics::Metrics,
-    reload::{Load, Reloader},
+use ownergate::{
+    config::Address,
+    serve::{
+        Control, Drained, Proxy, Telemetry,
+        admin::{self, Admin, Phase, Readiness},
+        child::Backend,
+        jwks::Pace,
+        metrics::Metrics,
+        reload::{Load, Reloader},
+        systemd::{self, Inherited},
+    },
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -43,7 +47,12 @@ pub(super) struct Supervised {
 ///
 /// # Errors
 /// What kept the proxy from starting, or ended it against the operator's will.
-pub(super) async fn run(loaded: Loaded, load: Box<Load>, supervised: Option<Supervised>) -> Result<(), CommandFault> {
+pub(super) async fn run(
+    loaded: Loaded,
+    load: Box<Load>,
+    supervised: Option<Supervised>,
+    inherited: Inherited,
+) -> Result<(), CommandFault> {
     let Loaded { config, files, warnings } = loaded;
     let fetcher = load::fetcher(&config);
     let keys = load::open_keys(&config, &fetcher).await?;
@@ -51,7 +60,11 @@ pub(super) async fn run(loaded: Loaded, load: Box<Load>, supervised: Option<Supe
     for warning in &warnings {
         warn!("{warning}");
     }
-    let proxy = Proxy::bind(state, Arc::new(Telemetry)).map_err(anyhow::Error::from)?;
+    if inherited.count() > 0 && !state.config.server.listen.iter().any(|address| matches!(address, Address::Systemd(_)))
+    {
+        warn!("the service manager has passed sockets that nothing listens on: put \"systemd\" into server.listen");
+    }
+    let proxy = Proxy::bind(state, Arc::new(Telemetry), inherited).map_err(anyhow::Error::from)?;
     let reloader = Reloader::new(load, proxy.control(), fetcher, Pace::default());
     Ok(operate(proxy, Rc::new(reloader), files, supervised).await?)
 }
@@ -80,6 +93,7 @@ async fn operate(
     }
     phase.set(Phase::Serving);
     tell(&control);
+    systemd::tell_ready();
     spawn_local(async move { report("reloading", reloader.run(files).await) });
     serve(proxy, signals, backend.as_mut(), &phase).await?;
     stop(backend, grace).await
@@ -98,6 +112,7 @@ async fn serve(proxy: Proxy, mut signals: Signals, backend: Option<&mut Backend>
             }
         }
         phase.set(Phase::Draining);
+        systemd::tell_stopping();
     };
     let impatience = async {
         again.next().await;
@@ -121,7 +136,8 @@ fn inform(control: &Control, reloader: &Rc<Reloader>, phase: &Rc<Cell<Phase>>) -
     spawn_local(sum_up(metrics.clone(), control.clone()));
     let state = control.state();
     let Some(address) = &state.config.server.admin else { return Ok(()) };
-    let listener = admin::bind(address).with_context(|| format!("cannot listen on {address} (--admin)"))?;
+    let listener = admin::bind(address, state.config.server.sockets)
+        .with_context(|| format!("cannot listen on {address} (--admin)"))?;
     let jwks = {
         let control = control.clone();
         move || control.state().jwks().map(str::to_owned)

@@ -99,7 +99,7 @@ impl Dump<'_> {
 
     pub(super) fn address(&self, address: &Address) -> String {
         match address {
-            Address::Tcp(_) => address.to_string(),
+            Address::Tcp(_) | Address::Systemd(_) => address.to_string(),
             Address::Unix(path) => format!("unix:{}", self.path(path)),
         }
     }

@@ -71,7 +71,7 @@ pub struct Settings {
     /// Configuration file (TOML)
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<String>,
-    /// Where clients connect: HOST:PORT or unix:/PATH, repeatable [default: 127.0.0.1:8080]
+    /// Where clients connect: HOST:PORT, unix:/PATH or systemd, repeatable [default: 127.0.0.1:8080]
     #[arg(long, global = true, value_name = "ADDR")]
     pub listen: Vec<String>,
     /// The application: http://HOST:PORT, https://HOST:PORT or unix:/PATH

@@ -44,7 +44,7 @@ pub use loader::{Environment, ReadFile};
 pub use log::{Log, LogFormat, LogLevel, UnknownName};
 pub use peers::Peers;
 pub use secret::{Hidden, Secret, SecretOrigin};
-pub use server::{Server, ServerTls};
+pub use server::{Server, ServerTls, Sockets};
 pub use upstream::{Endpoint, Upstream, UpstreamTls};
 
 /// Everything that the proxy needs to run, checked.

@@ -5,7 +5,7 @@ use std::{num::NonZeroUsize, path::PathBuf, sync::Arc};
 use ipnet::IpNet;
 
 use super::{
-    Address, Warning, defaults,
+    Address, Fault, Warning, defaults,
     dump::Dump,
     peers::{Peers, network},
     section::Section,
@@ -25,10 +25,21 @@ pub struct Server {
     pub proxy_protocol: Peers,
     /// Hosts from which keys may be fetched over plain HTTP wherever they are.
     pub plain_http_hosts: Arc<[Box<str>]>,
+    /// How its sockets are made.
+    pub sockets: Sockets,
     /// TLS for clients.
     pub tls: Option<ServerTls>,
     /// Worker threads; `None` for one per core.
     pub workers: Option<NonZeroUsize>,
+}
+
+/// How sockets are made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sockets {
+    /// Who may connect to a unix-domain socket, as `chmod` has it; `None` for what the umask leaves.
+    pub mode: Option<u32>,
+    /// Whether another proxy may listen on the same addresses.
+    pub shared: bool,
 }
 
 /// PEM files for TLS with clients.
@@ -45,7 +56,7 @@ pub struct ServerTls {
 impl Server {
     pub(super) fn read(section: &mut Section<'_>) -> Self {
         let loader = section.loader;
-        let listen = section.some_parsed("listen", |text| Address::read(text, loader));
+        let listen = section.some_parsed("listen", |text| Address::read_listener(text, loader));
         let admin = section.parsed("admin", |text| match text.value.as_str() {
             "off" => Ok(None),
             _ => Address::read(text, loader).map(Some).map_err(|fault| fault.advise("\"off\" turns it off")),
@@ -59,6 +70,10 @@ impl Server {
                 .parsed_list("plain_http_hosts", Text::not_empty)
                 .map(Arc::from)
                 .unwrap_or_default(),
+            sockets: Sockets {
+                mode: section.parsed("socket_mode", mode),
+                shared: section.boolean("share_addresses").unwrap_or(false),
+            },
             tls: section.within_if_any("tls", ServerTls::read),
             workers: section
                 .integer("workers", 1..=1024)
@@ -77,6 +92,8 @@ impl Server {
         dump.list("trusted_proxies", &self.trusted_proxies);
         self.proxy_protocol.write("proxy_protocol", dump);
         dump.list("plain_http_hosts", &*self.plain_http_hosts);
+        dump.optional("socket_mode", self.sockets.mode.map(|mode| format!("{mode:04o}")));
+        dump.entry("share_addresses", self.sockets.shared);
         if let Some(workers) = self.workers {
             dump.number("workers", workers.get());
         }
@@ -127,4 +144,11 @@ impl ServerTls {
         let client_ca = section.parsed("client_ca", |text| loader.file(text, "a PEM file of certificates"));
         Some(Self { certificate: certificate?, key: key?, client_ca })
     }
+}
+
+/// Permissions in octal digits.
+fn mode(text: &Text) -> Result<u32, Fault> {
+    let digits = text.value.len() <= 4 && text.value.bytes().all(|byte| byte.is_ascii_digit());
+    let mode = u32::from_str_radix(&text.value, 8).ok().filter(|mode| digits && *mode <= 0o777);
+    mode.ok_or_else(|| text.fault("permissions in octal digits, such as \"0660\""))
 }

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::IpAddr,
+    pin::pin,
     rc::Rc,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
@@ -14,7 +15,7 @@ use tokio_rustls::TlsStream;
 use super::{
     census::Household,
     connection::{serve, tell},
-    listen::Listener,
+    listen::{Heir, Listener},
     proxy::Shared,
     proxy_protocol,
     transport::{Socket, Stream},
@@ -26,6 +27,10 @@ use crate::decide::{Client, Code};
 /// After a failure to accept.
 const PAUSE: Duration = Duration::from_millis(50);
 
+/// For connections that have begun as the listener stops, where another process has taken over: to end their handshake
+/// and to ask something. Under a second, after which the system of a client that was turned away asks again.
+pub(super) const HANDOVER: Duration = Duration::from_millis(250);
+
 /// One place among the connections; given back when dropped.
 pub(super) struct Seat {
     watched: Watched,
@@ -36,14 +41,25 @@ pub(super) struct Seat {
 
 /// Accepts until told to stop, and then whoever was waiting already.
 pub(super) async fn accept(worker: Rc<Worker>, listener: Listener, mut stop: watch::Receiver<bool>) {
+    accept_until(stop.wait_for(|stop| *stop), &worker, &listener).await;
+    if listener.heir == Heir::Sharer {
+        if let Err(error) = listener.turn_away() {
+            tracing::warn!(%error, "connections that begin while this listener closes may be reset");
+        }
+        accept_until(tokio::time::sleep(HANDOVER), &worker, &listener).await;
+    }
+}
+
+async fn accept_until<T>(end: impl Future<Output = T>, worker: &Rc<Worker>, listener: &Listener) {
+    let mut end = pin!(end);
     loop {
         let accepted = tokio::select! {
             biased;
             accepted = listener.accept() => accepted,
-            _ = stop.wait_for(|stop| *stop) => return,
+            _ = &mut end => return,
         };
         match accepted {
-            Ok((socket, client)) => welcome(&worker, socket, client),
+            Ok((socket, peer)) => welcome(worker, socket, peer),
             Err(error) => pause(&error).await,
         }
     }

@@ -26,10 +26,12 @@ use tokio::{
 
 use super::{
     jwks::IssuerReport,
-    listen::{self, Listener},
+    listen::{self, Listener, Place},
     metrics::Metrics,
+    systemd::Inherited,
+    unix_socket::SocketFile,
 };
-use crate::config::Address;
+use crate::config::{Address, Sockets};
 
 /// Connections at once: probes and a scraper or two.
 const CONNECTIONS: usize = 64;
@@ -85,15 +87,20 @@ pub struct Admin<R, K> {
 ///
 /// # Errors
 /// When the address cannot be bound.
-pub fn bind(address: &Address) -> io::Result<AdminListener> {
-    let (_, mut sockets) = listen::bind(address, 1)?;
+pub fn bind(address: &Address, sockets: Sockets) -> io::Result<AdminListener> {
+    let place = listen::bind(address, sockets, 1, &mut Inherited::default())?.pop();
+    let Place { mut sockets, file, .. } = place.ok_or(io::ErrorKind::AddrNotAvailable)?;
     let socket = sockets.pop().ok_or(io::ErrorKind::AddrNotAvailable)?;
-    Listener::open(socket).map(AdminListener)
+    Ok(AdminListener { listener: Listener::open(socket)?, _file: file })
 }
 
 /// The socket that it listens on.
 #[derive(Debug)]
-pub struct AdminListener(Listener);
+pub struct AdminListener {
+    listener: Listener,
+    /// Removed with the listener.
+    _file: Option<SocketFile>,
+}
 
 impl<R: Fn() -> Readiness + 'static, K: Fn() -> Option<String> + 'static> Admin<R, K> {
     /// Answers until it is dropped. Runs on the current thread's [`tokio::task::LocalSet`].
@@ -106,7 +113,7 @@ impl<R: Fn() -> Readiness + 'static, K: Fn() -> Option<String> + 'static> Admin<
         loop {
             let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
             let admin = std::rc::Rc::clone(&admin);
-            let (socket, _) = listener.0.accept().await?;
+            let (socket, _) = listener.listener.accept().await?;
             tokio::task::spawn_local(async move {
                 admin.converse(socket).await;
                 drop(place);

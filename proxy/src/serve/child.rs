@@ -67,6 +67,9 @@ pub enum BackendFault {
     },
 }
 
+/// What the service manager says to the proxy alone.
+const SERVICE: [&str; 4] = ["NOTIFY_SOCKET", "LISTEN_FDNAMES", "WATCHDOG_PID", "WATCHDOG_USEC"];
+
 impl Backend {
     /// Starts `command`, a program and its arguments, without the environment's variables that `secrets` names.
     ///
@@ -78,6 +81,9 @@ impl Backend {
         let name = program.to_string_lossy().into_owned();
         let mut command = Command::new(program);
         command.args(arguments).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        for own in SERVICE {
+            command.env_remove(own);
+        }
         for secret in secrets {
             command.env_remove(secret);
         }

@@ -19,6 +19,8 @@ use super::{
     Observer, State,
     census::Census,
     listen::{self, Bound},
+    systemd::Inherited,
+    unix_socket::SocketFile,
     verifier::Verifier,
     worker,
 };
@@ -29,6 +31,7 @@ pub struct Proxy {
     control: Control,
     /// For each worker, its sockets.
     sockets: Vec<Vec<Bound>>,
+    files: Vec<SocketFile>,
 }
 
 /// A listener that could not be bound.
@@ -69,22 +72,25 @@ pub(super) struct Shared {
 }
 
 impl Proxy {
-    /// Binds every listener of the state's configuration, for as many workers as it says, or one a core.
+    /// Binds every listener of the state's configuration, or takes it from the service manager, for as many workers as
+    /// the configuration says, or one a core.
     ///
     /// # Errors
     /// The first address that cannot be listened on.
-    pub fn bind(state: State, observer: Arc<dyn Observer>) -> Result<Self, BindFault> {
+    pub fn bind(state: State, observer: Arc<dyn Observer>, mut inherited: Inherited) -> Result<Self, BindFault> {
         let server = &state.config.server;
         let cores = || thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
         let workers = server.workers.unwrap_or_else(cores).get();
         let mut sockets: Vec<Vec<Bound>> = (0..workers).map(|_| Vec::new()).collect();
-        let mut addresses = Vec::new();
+        let (mut addresses, mut files) = (Vec::new(), Vec::new());
         for wanted in &server.listen {
-            let (address, bound) =
-                listen::bind(wanted, workers).map_err(|source| BindFault { address: wanted.clone(), source })?;
-            addresses.push(address);
-            for (own, socket) in sockets.iter_mut().zip(bound) {
-                own.push(socket);
+            let places = listen::bind(wanted, server.sockets, workers, &mut inherited);
+            for place in places.map_err(|source| BindFault { address: wanted.clone(), source })? {
+                addresses.push(place.address);
+                files.extend(place.file);
+                for (own, socket) in sockets.iter_mut().zip(place.sockets) {
+                    own.push(socket);
+                }
             }
         }
         let shared = Shared {
@@ -95,7 +101,7 @@ impl Proxy {
             census: Census::default(),
             addresses,
         };
-        Ok(Self { control: Control { shared: Arc::new(shared) }, sockets })
+        Ok(Self { control: Control { shared: Arc::new(shared) }, sockets, files })
     }
 
     /// A handle to the running proxy.
@@ -124,6 +130,7 @@ impl Proxy {
             // Before its time: the others cannot take its share over.
             Some(Err(fault)) = ends.next() => return Err(fault),
         }
+        drop(self.files);
         // Fails only when every worker has ended already; then their ends say why.
         let _ = stop.send(true);
         let cut = ends.try_fold(0, |sum, cut| ready(Ok(sum + cut))).await?;

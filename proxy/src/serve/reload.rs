@@ -26,6 +26,7 @@ use super::{
     jwks::{Fetcher, KeyStore, Pace},
     log::chain,
     metrics::RELOADS,
+    systemd,
 };
 use crate::config::Config;
 
@@ -86,9 +87,11 @@ impl Reloader {
                     }
                 }
             }
+            systemd::tell_reloading();
             if let Some(renewed) = self.reload().await {
                 files = renewed;
             }
+            systemd::tell_ready();
             loaded = stamps(&files);
             last.clone_from(&loaded);
         }
@@ -129,6 +132,8 @@ impl Reloader {
             ("listen", old.listen != new.listen),
             ("admin", old.admin != new.admin),
             ("workers", old.workers != new.workers),
+            ("socket_mode", old.sockets.mode != new.sockets.mode),
+            ("share_addresses", old.sockets.shared != new.sockets.shared),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             warn!(key, "this key takes effect at the next start");

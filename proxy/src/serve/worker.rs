@@ -16,8 +16,8 @@ use tokio::{
 
 use super::{
     Observer, State,
-    accept::accept,
-    listen::{Bound, Listener},
+    accept::{HANDOVER, accept},
+    listen::{Bound, Heir, Listener},
     proxy::Shared,
     tls::UpstreamConnector,
     upstream::Pool,
@@ -68,11 +68,16 @@ pub(super) fn run(
             let worker = Rc::clone(&worker);
             async move { worker.clock.run(|| worker.sweep()).await }
         });
+        let hands_over = sockets.iter().any(|socket| socket.heir() != Heir::Nobody);
         for socket in sockets {
             tokio::task::spawn_local(accept(Rc::clone(&worker), Listener::open(socket)?, stop.clone()));
         }
         // The other end is dropped only when the process is about to end as well.
         let _ = stop.wait_for(|stop| *stop).await;
+        if hands_over {
+            // A drain ends connections that have asked nothing, and these may be about to.
+            tokio::time::sleep(HANDOVER).await;
+        }
         let limit = worker.local().state.config.timeouts.drain;
         // What is left then ends with the runtime.
         drop(tokio::time::timeout(limit, worker.clock.drain()).await);

@@ -6,7 +6,9 @@ use crate::kit::{SECRET, Setup, setup, toml};
 
 const EVERYTHING: &str = r#"
 [server]
-listen = ["0.0.0.0:8080", "[::1]:8080", "unix:/run/o.sock"]
+listen = ["0.0.0.0:8080", "[::1]:8080", "unix:/run/o.sock", "systemd", "systemd:web"]
+socket_mode = "0660"
+share_addresses = true
 admin = "off"
 trusted_proxies = ["10.0.0.0/8", "::1"]
 proxy_protocol = ["10.0.0.0/8", "unix"]

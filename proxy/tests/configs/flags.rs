@@ -28,13 +28,13 @@ fn faults_of_flags_and_variables_are_told_by_their_names() {
         (
             secret().flags(&["--listen", "x", "--listen", "y", "--admin", "z"]),
             "--admin: found \"z\", wanted IP:PORT, localhost:PORT or unix:/PATH; \"off\" turns it off\n\
-             --listen: found \"x\", wanted IP:PORT, localhost:PORT or unix:/PATH\n\
-             --listen: found \"y\", wanted IP:PORT, localhost:PORT or unix:/PATH"
+             --listen: found \"x\", wanted IP:PORT, localhost:PORT, unix:/PATH, systemd or systemd:NAME\n\
+             --listen: found \"y\", wanted IP:PORT, localhost:PORT, unix:/PATH, systemd or systemd:NAME"
                 .into(),
         ),
         (
             secret().variable("OWNERGATE_WORKERS", "many").variable("OWNERGATE_LISTEN", ""),
-            "OWNERGATE_LISTEN: found \"\", wanted IP:PORT, localhost:PORT or unix:/PATH\n\
+            "OWNERGATE_LISTEN: found \"\", wanted IP:PORT, localhost:PORT, unix:/PATH, systemd or systemd:NAME\n\
              OWNERGATE_WORKERS: found \"many\", wanted a whole number from 1 to 1024"
                 .into(),
         ),

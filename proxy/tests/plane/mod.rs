@@ -13,7 +13,7 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use ownergate::{
     config::{Address, Config, Environment, Flags},
     decide::{Algorithm, IssuerKeys, KeySet, Keys, Standing},
-    serve::{Control, Drained, Proxy, Silent, State, jwks::KeyStore},
+    serve::{Control, Drained, Proxy, Silent, State, jwks::KeyStore, systemd::Inherited},
 };
 use tokio::sync::oneshot;
 
@@ -95,7 +95,7 @@ pub(crate) struct Running {
 }
 
 pub(crate) fn start(config: Config) -> Running {
-    let proxy = Proxy::bind(state(config), Arc::new(Silent)).unwrap();
+    let proxy = Proxy::bind(state(config), Arc::new(Silent), Inherited::default()).unwrap();
     let control = proxy.control();
     let (stop, stopped) = oneshot::channel::<()>();
     let thread = thread::spawn(move || {

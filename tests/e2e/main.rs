@@ -9,6 +9,7 @@ mod commands;
 mod configured;
 mod cors;
 mod gate;
+mod http2;
 mod identity_header;
 mod issuers;
 mod keys;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 pub mod answer;
 pub mod better_auth;
+pub mod http2;
 pub mod issuer;
 pub mod key;
 pub mod message;

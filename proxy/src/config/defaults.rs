@@ -45,6 +45,7 @@ pub(super) const LIMITS: Limits = Limits {
     connections: 10_000,
     connections_per_address: 0,
     requests_per_address: None,
+    streams: 128,
     json_depth: 32,
 };
 

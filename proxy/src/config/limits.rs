@@ -25,6 +25,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// How often each client address may ask, whatever for.
     pub requests_per_address: Option<RateLimit>,
+    /// Requests at once on one HTTP/2 connection of a client.
+    pub streams: u32,
     /// Nesting of a token's JSON.
     pub json_depth: usize,
 }
@@ -69,6 +71,7 @@ impl Limits {
             connections: size("connections", 1..=1_000_000, default.connections),
             connections_per_address: size("connections_per_address", 0..=1_000_000, default.connections_per_address),
             json_depth: size("json_depth", 2..=120, default.json_depth),
+            streams: streams(section).unwrap_or(default.streams),
             body_bytes: body_bytes(section, "body").unwrap_or(default.body_bytes),
             body_rate: section.integer("body_rate", 0..=MEBIBYTE).unwrap_or(default.body_rate),
             requests_per_address: rate_limit::read(section, "requests_per_address"),
@@ -85,8 +88,13 @@ impl Limits {
         dump.number("connections", self.connections);
         dump.number("connections_per_address", self.connections_per_address);
         rate_limit::write(self.requests_per_address, "requests_per_address", dump);
+        dump.number("streams", self.streams);
         dump.number("json_depth", self.json_depth);
     }
+}
+
+fn streams(section: &mut Section<'_>) -> Option<u32> {
+    section.integer("streams", 1..=10_000).and_then(|streams| u32::try_from(streams).ok())
 }
 
 /// The size of a body, 0 for unlimited.

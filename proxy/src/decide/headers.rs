@@ -36,6 +36,9 @@ impl Gate {
     pub fn onward(&self, permit: &Permit, mut parts: Parts, client: &Client) -> Onward {
         let forwarded = self.forwarded(&parts, client);
         keep_one_host(&mut parts);
+        if parts.version == Version::HTTP_2 {
+            join_cookies(&mut parts.headers);
+        }
         self.strip(&mut parts.headers, forwarded.trusted);
         if !permit.forward_credentials {
             self.strip_credentials(&mut parts);
@@ -156,6 +159,16 @@ fn keep_one_host(parts: &mut Parts) {
         && let Ok(host) = HeaderValue::from_str(authority.as_str())
     {
         parts.headers.entry(header::HOST).or_insert(host);
+    }
+}
+
+/// HTTP/2 may send every cookie on a line of its own; elsewhere there is one line (RFC 9113 §8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<&[u8]> = headers.get_all(header::COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(header::COOKIE, joined);
     }
 }
 
@@ -306,6 +319,16 @@ mod tests {
             assert_eq!(values(&parts, "authorization"), ["Bearer a.b.c"], "{target}");
             assert_eq!(values(&parts, "cookie"), [cookies.strip_prefix("cookie: ").unwrap()], "{target}");
         }
+    }
+
+    #[test]
+    fn cookies_on_lines_of_their_own_become_one_line_and_credentials_among_them_stop() {
+        let gate = gate(vec![route("/api/{user_id}/**", owner())]);
+        let lines = [TOKEN, "cookie: a=1", "cookie: better-auth.session_token=s", "cookie: b=2"];
+        let mut parts = request("GET", "/api/alice/x", &lines);
+        parts.version = Version::HTTP_2;
+        let Decision::Forward(permit) = decide(&gate, &parts, caller("alice")) else { panic!("it was refused") };
+        assert_eq!(values(&gate.onward(&permit, parts, &PEER).into_parts(), "cookie"), ["a=1; b=2"]);
     }
 
     #[test]

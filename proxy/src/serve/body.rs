@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::request::Parts;
+use http::{Version, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -52,6 +52,8 @@ pub(super) struct Upload {
 /// A request's body, and how far it has come.
 pub(super) struct Progress {
     incoming: RefCell<Option<Incoming>>,
+    /// Whether what follows on the connection does not depend on it: HTTP/2.
+    apart: bool,
     bytes: Cell<u64>,
     state: Cell<Upstate>,
 }
@@ -113,7 +115,8 @@ impl Progress {
             (false, true) => Upstate::Unasked,
             (false, false) => Upstate::Offered,
         };
-        Self { incoming: RefCell::new(Some(incoming)), bytes: Cell::default(), state: Cell::new(state) }
+        let apart = head.version == Version::HTTP_2;
+        Self { incoming: RefCell::new(Some(incoming)), apart, bytes: Cell::default(), state: Cell::new(state) }
     }
 
     pub(super) fn bytes(&self) -> u64 {
@@ -133,7 +136,7 @@ impl Progress {
     /// Nobody will take the rest of it. A client that waits to be asked for it is not asked.
     pub(super) fn abandon(&self) {
         let unread = self.incoming.take().filter(|unread| !unread.is_end_stream());
-        if let Some(unread) = unread.filter(|_| self.state.get() != Upstate::Unasked) {
+        if let Some(unread) = unread.filter(|_| !self.apart && self.state.get() != Upstate::Unasked) {
             discard(unread);
         }
     }

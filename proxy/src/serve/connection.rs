@@ -16,24 +16,32 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use super::{
     accept::Seat,
     exchange::exchange,
+    http2,
+    opening::Opening,
     reply,
-    transport::{Stream, Tapped},
-    watch::{Phase, Watch},
+    transport::Stream,
+    watch::{Phase, Watch, Watched},
     worker::Worker,
 };
 use crate::decide::{Client, Code};
 
 /// The parser takes this much more than is accepted, so that the refusal of a large head is ours and says why.
-const SPARE_BYTES: usize = 16 << 10;
+pub(super) const SPARE_BYTES: usize = 16 << 10;
 
 /// For a client to take the last words said to it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What an exchange knows of the connection that it came by.
+/// What an exchange knows of the connection, or of the stream of one, that it came by.
 pub(super) struct Link {
     pub(super) worker: Rc<Worker>,
     pub(super) client: Client,
-    seat: Seat,
+    hold: Hold,
+}
+
+/// What ends with the last that needs it.
+enum Hold {
+    Connection(Seat),
+    Stream(Watched),
 }
 
 /// How a connection ended.
@@ -47,20 +55,39 @@ enum End {
 
 impl Link {
     pub(super) fn watch(&self) -> &Arc<Watch> {
-        self.seat.watch()
+        match &self.hold {
+            Hold::Connection(seat) => seat.watch(),
+            Hold::Stream(watched) => watched.watch(),
+        }
+    }
+
+    /// One more stream of this connection, with deadlines of its own.
+    pub(super) fn stream(&self) -> Self {
+        let watched = self.worker.clock.watch_stream(self.watch());
+        Self { worker: Rc::clone(&self.worker), client: self.client, hold: Hold::Stream(watched) }
     }
 }
 
 /// Serves a connection's requests until either side has enough.
 pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: Client, seat: Seat) {
-    let head_bytes = worker.local().state.config.limits.head_bytes;
-    let watch = Arc::clone(seat.watch());
-    let link = Rc::new(Link { worker, client, seat });
-    let service = service_fn(move |request| exchange(Rc::clone(&link), request));
+    let opening = Opening::new(stream, Arc::clone(seat.watch()));
+    let link = Rc::new(Link { worker, client, hold: Hold::Connection(seat) });
+    let http2 = if opening.is_http2() { Some(opening) } else { serve_http1(&link, opening).await };
+    if let Some(opening) = http2 {
+        // On the heap, so that HTTP/1 carries nothing of it about.
+        Box::pin(http2::serve(link, opening)).await;
+    }
+}
+
+/// Serves HTTP/1, and gives the stream back where that is not what came.
+async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
+    let head_bytes = link.worker.local().state.config.limits.head_bytes;
+    let watch = link.watch();
+    let service = service_fn(|request| exchange(Rc::clone(link), request));
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(head_bytes + SPARE_BYTES)
-        .serve_connection(TokioIo::new(Tapped::new(stream, Arc::clone(&watch))), service)
+        .serve_connection(TokioIo::new(opening), service)
         .with_upgrades();
     let mut draining = false;
     let end = poll_fn(|context| {
@@ -69,18 +96,19 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: Client, se
                 return Poll::Ready(End::Done);
             }
             if draining || !watch.is_draining() {
-                return poll_overdue(&watch, context);
+                return poll_overdue(watch, context);
             }
             draining = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
     })
     .await;
-    if end == End::HeadUnfinished
-        && let Some(parts) = connection.into_parts()
-    {
-        tell(parts.io.into_inner(), Code::RequestTimeout).await;
+    let opening = connection.into_parts()?.io.into_inner();
+    if end == End::HeadUnfinished {
+        tell(opening, Code::RequestTimeout).await;
+        return None;
     }
+    opening.is_http2().then_some(opening)
 }
 
 /// Whether the connection has waited for too long. An exchange that waits for its upstream answers by itself.
@@ -89,7 +117,7 @@ fn poll_overdue(watch: &Watch, context: &Context<'_>) -> Poll<End> {
     match watch.phase() {
         Phase::Idle | Phase::Answer => Poll::Ready(End::Done),
         Phase::Head => Poll::Ready(End::HeadUnfinished),
-        Phase::Exchange | Phase::Tunnel => Poll::Pending,
+        Phase::Exchange | Phase::Streams | Phase::Tunnel => Poll::Pending,
     }
 }
 

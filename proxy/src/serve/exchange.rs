@@ -64,9 +64,13 @@ fn refuse(denial: Denial, mut tally: Box<Tally>) -> Response<ResponseBody> {
     own(head.status, head.headers, body, tally)
 }
 
-fn own(status: StatusCode, headers: HeaderMap, body: Bytes, mut tally: Box<Tally>) -> Response<ResponseBody> {
+fn own(status: StatusCode, mut headers: HeaderMap, mut body: Bytes, mut tally: Box<Tally>) -> Response<ResponseBody> {
     tally.answered(status);
     tally.progress().abandon();
+    if tally.is_head_alone() {
+        headers.insert(header::CONTENT_LENGTH, body.len().into());
+        body.clear();
+    }
     let mut answer = Response::new(ResponseBody::own(body, tally));
     *answer.status_mut() = status;
     *answer.headers_mut() = headers;

@@ -4,8 +4,8 @@
 //! worker with a runtime, listeners, upstream pools and a cache of verified tokens of its own; nothing that workers
 //! share is locked while a known token is served.
 //!
-//! A request's way: [`listen`] and [`accept`] take its connection, [`connection`] reads requests from it, [`exchange`]
-//! decides and answers each, [`forward`] speaks with the [`upstream`].
+//! A request's way: [`listen`] and [`accept`] take its connection, [`connection`] (and [`http2`]) read requests from it,
+//! [`exchange`] decides and answers each, [`forward`] speaks with the [`upstream`].
 
 mod accept;
 pub mod admin;
@@ -19,11 +19,13 @@ mod exchange;
 #[cfg(test)]
 mod fixture;
 mod forward;
+mod http2;
 mod identify;
 pub mod jwks;
 mod listen;
 pub mod log;
 pub mod metrics;
+mod opening;
 mod pace;
 mod proxy;
 mod proxy_protocol;

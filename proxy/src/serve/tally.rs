@@ -79,6 +79,11 @@ impl Tally {
         &self.progress
     }
 
+    /// Whether the answer is a head without its body (RFC 9110 §9.3.2).
+    pub(super) fn is_head_alone(&self) -> bool {
+        self.method == Method::HEAD
+    }
+
     pub(super) fn request_id(&self) -> &HeaderValue {
         &self.request_id
     }

@@ -79,7 +79,7 @@ pub(super) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsFault> {
     };
     let chain = certificates(&tls.certificate)?;
     let mut config = builder.with_single_cert(chain, private_key(&tls.key)?).map_err(TlsFault::Unusable)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

@@ -23,6 +23,9 @@ use crate::{config::Timeouts, decide::Timestamp};
 /// How late a deadline may be noticed.
 const TICK: Duration = Duration::from_millis(100);
 
+/// Milliseconds for an HTTP/2 client to take its leave: its answer to a ping, as a rule (RFC 9113 §6.8).
+const LEAVE: u64 = 1_000;
+
 /// Milliseconds between sweeps.
 const SWEEP: u64 = 1_000;
 
@@ -39,6 +42,8 @@ pub(super) struct Clock {
     now: Arc<AtomicU64>,
     unix: AtomicU64,
     watches: RefCell<Slab<Arc<Watch>>>,
+    /// How many of them watch over streams.
+    streams: Cell<usize>,
     draining: Cell<bool>,
     swept: Cell<u64>,
     occupied: Notify,
@@ -59,6 +64,8 @@ pub(super) enum Phase {
     Answer,
     /// Either side of an upgraded connection to end it.
     Tunnel,
+    /// The streams of an HTTP/2 connection, each of which has a watch of its own, or the next one.
+    Streams,
 }
 
 /// One deadline, kept by whoever makes progress, and the task that is woken when it passes.
@@ -112,6 +119,7 @@ pub(super) struct Watched {
     clock: Rc<Clock>,
     place: usize,
     watch: Arc<Watch>,
+    stream: bool,
 }
 
 impl Clock {
@@ -121,6 +129,7 @@ impl Clock {
             now: Arc::default(),
             unix: AtomicU64::new(0),
             watches: RefCell::default(),
+            streams: Cell::new(0),
             draining: Cell::new(false),
             swept: Cell::new(0),
             occupied: Notify::new(),
@@ -146,9 +155,19 @@ impl Clock {
             self.read();
             self.occupied.notify_one();
         }
-        let watch = Arc::new(Watch::new(Arc::clone(&self.now), timeouts, self.draining.get()));
+        self.keep(Watch::new(Arc::clone(&self.now), Limits::new(timeouts), self.draining.get()), false)
+    }
+
+    /// Watches over one stream of a connection, with the same limits.
+    pub(super) fn watch_stream(self: &Rc<Self>, connection: &Watch) -> Watched {
+        self.streams.set(self.streams.get() + 1);
+        self.keep(Watch::new(Arc::clone(&self.now), connection.limits, self.draining.get()), true)
+    }
+
+    fn keep(self: &Rc<Self>, watch: Watch, stream: bool) -> Watched {
+        let watch = Arc::new(watch);
         let place = self.watches.borrow_mut().insert(Arc::clone(&watch));
-        Watched { clock: Rc::clone(self), place, watch }
+        Watched { clock: Rc::clone(self), place, watch, stream }
     }
 
     /// Tells every connection to end with the exchange that it is in; returns when all have.
@@ -165,7 +184,7 @@ impl Clock {
 
     /// Connections that are watched over.
     pub(super) fn watched(&self) -> usize {
-        self.watches.borrow().len()
+        self.watches.borrow().len() - self.streams.get()
     }
 
     /// Ticks as long as there is something to watch over, and sweeps every second.
@@ -198,15 +217,20 @@ impl Clock {
     }
 }
 
-impl Watch {
-    fn new(now: Arc<AtomicU64>, timeouts: &Timeouts, draining: bool) -> Self {
-        let limits = Limits {
+impl Limits {
+    fn new(timeouts: &Timeouts) -> Self {
+        Self {
             request_head: limit(timeouts.request_head),
             body_idle: limit(timeouts.body_idle),
             keep_alive: limit(timeouts.keep_alive),
             response_head: limit(timeouts.response_head),
             exchange: limit(timeouts.exchange),
-        };
+        }
+    }
+}
+
+impl Watch {
+    fn new(now: Arc<AtomicU64>, limits: Limits, draining: bool) -> Self {
         let watch = Self {
             deadline: AtomicU64::new(FOREVER),
             end: AtomicU64::new(FOREVER),
@@ -286,6 +310,16 @@ impl Watch {
         self.enter(Phase::Idle, self.limits.keep_alive);
     }
 
+    /// The connection's first stream has opened; it lives as long as its streams do.
+    pub(super) fn streams(&self) {
+        self.enter(Phase::Streams, FOREVER);
+    }
+
+    /// The connection's last stream has ended; the next may come, unless the connection is parting.
+    pub(super) fn no_streams(&self, parting: bool) {
+        self.enter(Phase::Streams, if parting { LEAVE } else { self.limits.keep_alive });
+    }
+
     /// The connection is no longer HTTP, and ends with its caller's token.
     pub(super) fn tunnel(&self, expires_in: Option<Duration>) {
         self.enter(Phase::Tunnel, expires_in.map_or(FOREVER, millis));
@@ -311,7 +345,8 @@ impl Watch {
             1 => Phase::Head,
             2 => Phase::Exchange,
             3 => Phase::Answer,
-            _ => Phase::Tunnel,
+            4 => Phase::Tunnel,
+            _ => Phase::Streams,
         }
     }
 
@@ -360,6 +395,9 @@ impl Watched {
 impl Drop for Watched {
     fn drop(&mut self) {
         self.clock.watches.borrow_mut().try_remove(self.place);
+        if self.stream {
+            self.clock.streams.set(self.clock.streams.get() - 1);
+        }
         if self.clock.watches.borrow().is_empty() {
             self.clock.emptied.notify_one();
         }

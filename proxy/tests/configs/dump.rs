@@ -105,6 +105,7 @@ body_rate = 0
 connections = 5
 connections_per_address = 3
 requests_per_address = { per_second = 7, burst = 9 }
+streams = 7
 json_depth = 8
 [timeouts]
 request_head = 1

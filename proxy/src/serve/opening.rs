@@ -1,0 +1,127 @@
+//! What a client's first bytes say: HTTP/2 begins with a preface (RFC 9113 §3.4) that is no request of HTTP/1.
+//!
+//! HTTP/1 pays nothing for the question: its parser reads from the socket as ever, and the bytes are looked at where it
+//! has them. Only what begins like the preface is held back from it.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    transport::{Stream, Tapped},
+    watch::Watch,
+};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// A client's stream. Reading HTTP/1 from one that turns out to be HTTP/2 fails, and leaves it open: it can then be read
+/// anew, from its first byte.
+pub(super) struct Opening {
+    stream: Tapped<Arc<Watch>>,
+    protocol: Protocol,
+}
+
+enum Protocol {
+    /// So much of a preface has come, as a rule nothing.
+    Unknown(Vec<u8>),
+    Http1,
+    /// With the bytes that came before this was known.
+    Http2(Bytes),
+}
+
+impl Opening {
+    /// TLS agrees on the protocol (RFC 7301); in the clear the first bytes tell.
+    pub(super) fn new(stream: Stream, watch: Arc<Watch>) -> Self {
+        let protocol = match &stream {
+            Stream::Plain(_) => Protocol::Unknown(Vec::new()),
+            Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Protocol::Http2(Bytes::new()),
+            Stream::Tls(_) => Protocol::Http1,
+        };
+        Self { stream: Tapped::new(stream, watch), protocol }
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.protocol, Protocol::Http2(_))
+    }
+
+    fn poll_first(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        loop {
+            if let Protocol::Unknown(held) = &self.protocol {
+                buf.put_slice(held);
+            }
+            let before = buf.filled().len();
+            let read = Pin::new(&mut self.stream).poll_read(cx, buf)?;
+            let (ended, came) = (buf.filled().len() == before, &buf.filled()[start..]);
+            if came.starts_with(PREFACE) {
+                self.protocol = Protocol::Http2(Bytes::copy_from_slice(came));
+                buf.set_filled(start);
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
+            if read.is_ready() && (ended || !PREFACE.starts_with(came)) {
+                self.protocol = Protocol::Http1;
+                return Poll::Ready(Ok(()));
+            }
+            if !ended {
+                self.protocol = Protocol::Unknown(came.to_vec());
+            }
+            buf.set_filled(start);
+            if read.is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+impl AsyncRead for Opening {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match &mut this.protocol {
+            Protocol::Unknown(_) => this.poll_first(cx, buf),
+            Protocol::Http2(held) if !held.is_empty() => {
+                let count = held.len().min(buf.remaining());
+                buf.put_slice(&held[..count]);
+                held.advance(count);
+                Poll::Ready(Ok(()))
+            }
+            Protocol::Http1 | Protocol::Http2(_) => Pin::new(&mut this.stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Opening {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        match &this.protocol {
+            // It is HTTP/1 alone that ends here: nobody has read the preface yet.
+            Protocol::Http2(held) if !held.is_empty() => Poll::Ready(Ok(())),
+            _ => Pin::new(&mut this.stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -32,12 +32,16 @@ pub fn database(name: &str) -> String {
 
 /// Runs a statement; its answer as text.
 pub fn psql(url: &str, sql: &str) -> String {
-    let output = Command::new(program("psql"))
-        .args(["-qAtX", "-v", "ON_ERROR_STOP=1", "-c", sql, url])
-        .output()
-        .expect("psql can be run");
+    let output = client(url).args(["-c", sql]).output().expect("psql can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("psql answers in UTF-8").trim().to_owned()
+}
+
+/// The client, for statements on its standard input.
+pub fn client(url: &str) -> Command {
+    let mut command = Command::new(program("psql"));
+    command.args(["-qAtX", "-v", "ON_ERROR_STOP=1", url]);
+    command
 }
 
 fn program(name: &str) -> PathBuf {

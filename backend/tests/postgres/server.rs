@@ -1,5 +1,7 @@
 //! What only a server can show: several instances, a newer schema, a lock, a server that is away.
 
+use std::io::Write;
+use std::process::Stdio;
 use std::thread;
 
 use serde_json::json;
@@ -73,22 +75,51 @@ fn lost_connections_and_locks_are_passing_troubles() {
     let service = place.start();
     service.create("before");
     let url = place.database();
-    execute(
-        &url,
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'task-service' AND datname = current_database()",
-    );
+    disconnect(&url);
     // The pool may notice first; if not, the answer says that trying again helps, and it does.
     let recovered = (0..20).any(|_| service.send("POST", TASKS, Some(r#"{"title":"after"}"#)).status == 201);
     assert!(recovered);
-    let lock = "BEGIN; LOCK TABLE task IN EXCLUSIVE MODE; SELECT pg_sleep(4); ROLLBACK";
-    thread::scope(|scope| {
-        scope.spawn(|| cluster::psql(&url, lock));
-        let waiting =
-            "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND relation = 'task'::regclass AND granted";
-        while cluster::psql(&url, waiting) == "0" {}
-        service.send("POST", TASKS, Some(r#"{"title":"during"}"#)).refused(503, "storage_unavailable");
-        assert_eq!(service.pages(TASKS).concat().len(), 2, "reads go on");
-    });
+    let mut other = cluster::client(&url).stdin(Stdio::piped()).spawn().unwrap();
+    let mut statements = other.stdin.take().unwrap();
+    statements.write_all(b"BEGIN; LOCK TABLE task IN EXCLUSIVE MODE;\n").unwrap();
+    let locked =
+        "SELECT count(*) FROM pg_locks WHERE mode = 'ExclusiveLock' AND relation = 'task'::regclass AND granted";
+    while cluster::psql(&url, locked) == "0" {}
+    service.send("POST", TASKS, Some(r#"{"title":"during"}"#)).refused(503, "storage_unavailable");
+    assert_eq!(service.pages(TASKS).concat().len(), 2, "reads go on");
+    statements.write_all(b"ROLLBACK;\n").unwrap();
+    drop(statements);
+    assert!(other.wait().unwrap().success());
     service.create("afterwards");
     check(&url);
+}
+
+/// Ends the service's connections.
+fn disconnect(url: &str) {
+    execute(
+        url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'task-service' AND datname = current_database()",
+    );
+}
+
+#[test]
+fn a_read_only_database_refuses_writes_reads_on_and_recovers() {
+    let place = Place::new();
+    let service = place.start();
+    service.create("before");
+    let url = place.database();
+    let turn = |read_only: &str| {
+        let sql = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = VALUE', current_database()); END $$";
+        // The setting counts for new connections, and is itself a write.
+        execute(&url, &format!("SET TRANSACTION READ WRITE; {}", sql.replace("VALUE", read_only)));
+        disconnect(&url);
+        // The pool throws away what it finds broken.
+        assert!((0..20).any(|_| service.send("GET", TASKS, None).status == 200));
+    };
+    turn("on");
+    let refused = service.send("POST", TASKS, Some(r#"{"title":"during"}"#));
+    refused.refused(503, "storage_unavailable");
+    assert_eq!(service.pages(TASKS).concat().len(), 1);
+    turn("off");
+    service.create("after");
 }

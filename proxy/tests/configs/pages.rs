@@ -112,7 +112,8 @@ fn every_default_of_the_reference_is_what_holds_where_nothing_is_said() {
 
 #[test]
 fn the_files_to_deploy_load_as_they_stand() {
-    for text in [EXAMPLE, include_str!("../../../config/compose.toml")] {
+    let compose = [include_str!("../../../config/compose.toml"), include_str!("../../../config/replicas.toml")];
+    for text in [EXAMPLE].into_iter().chain(compose) {
         assert_eq!(toml(text).warnings(), "");
     }
     let config = toml(EXAMPLE).config();

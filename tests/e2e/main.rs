@@ -27,6 +27,7 @@ mod restart;
 mod routes;
 mod shutdown;
 mod signed_identity;
+mod smuggling;
 mod streams;
 mod tasks;
 mod timeouts;

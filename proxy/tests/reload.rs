@@ -3,9 +3,9 @@
 use std::{path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use ownergate::{
-    config::{Config, Environment, Settings},
+    config::{Config, Environment, LogLevel, Settings},
     serve::{
-        Control, Proxy, Silent, State,
+        Control, Proxy, Silent, State, Threshold,
         jwks::{Fetcher, KeyStore, Pace},
         reload::{LOOK, Load, Loaded, Reloader},
         systemd::Inherited,
@@ -45,6 +45,10 @@ fn load(file: &Path) -> Result<Loaded, Vec<String>> {
 
 /// A proxy that is bound by a file, and what reloads it.
 async fn start(folder: &TempDir, text: &str) -> (std::path::PathBuf, Control, Rc<Reloader>) {
+    start_with(folder, text, Threshold::new(LogLevel::Info)).await
+}
+
+async fn start_with(folder: &TempDir, text: &str, threshold: Threshold) -> (std::path::PathBuf, Control, Rc<Reloader>) {
     let file = folder.path().join("ownergate.toml");
     std::fs::write(&file, text).expect("the folder can be written");
     let config = load(&file).expect("the configuration is good").config;
@@ -57,7 +61,7 @@ async fn start(folder: &TempDir, text: &str) -> (std::path::PathBuf, Control, Rc
         let file = file.clone();
         Box::new(move || load(&file))
     };
-    let reloader = Reloader::new(again, control.clone(), fetcher, Pace::default());
+    let reloader = Reloader::new(again, control.clone(), threshold, fetcher, Pace::default());
     (file, control, Rc::new(reloader))
 }
 
@@ -116,4 +120,18 @@ async fn a_changed_file_is_loaded_also_when_a_link_was_pointed_elsewhere() {
     let local = LocalSet::new();
     local.spawn_local(async move { watching.run(files).await });
     local.run_until(change).await;
+}
+
+#[tokio::test]
+async fn a_new_log_level_is_in_force_and_one_set_by_hand_outlasts_other_changes() {
+    let folder = tempfile::tempdir().unwrap();
+    let threshold = Threshold::new(LogLevel::Info);
+    let (file, _, reloader) = start_with(&folder, &with_route("/a"), threshold.clone()).await;
+    threshold.set(LogLevel::Trace);
+    std::fs::write(&file, with_route("/b")).unwrap();
+    reloader.reload().await;
+    assert_eq!(threshold.level(), LogLevel::Trace);
+    std::fs::write(&file, format!("{}\n[log]\nlevel = \"warn\"\n", with_route("/b"))).unwrap();
+    reloader.reload().await;
+    assert_eq!(threshold.level(), LogLevel::Warn);
 }

@@ -32,5 +32,6 @@ mod streams;
 mod tasks;
 mod timeouts;
 mod tokens;
+mod traces;
 mod upstream;
 mod websockets;

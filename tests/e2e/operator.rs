@@ -257,6 +257,39 @@ fn metrics_name_codes_and_never_users_or_paths() {
 }
 
 #[test]
+fn metrics_tell_of_connections_tokens_and_the_process() {
+    let gate = Gate::open();
+    let mut wire = gate.proxy.connect();
+    for _ in 0..3 {
+        wire.ask(&gate.by_alice("/api/alice/x")).expect(200);
+    }
+    for line in [
+        "ownergate_tokens_total{outcome=\"known\"} 2",
+        "ownergate_tokens_total{outcome=\"unknown\"} 1",
+        "ownergate_tokens_held 1",
+        "ownergate_verifications_total{outcome=\"at_once\"} 1",
+        "ownergate_upstream_connections_total{outcome=\"connected\"} 1",
+        "ownergate_connections_total{outcome=\"refused\"} 0",
+        "ownergate_log_lines_lost_total 0",
+        "ownergate_last_reload_successful 1",
+        &format!("ownergate_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
+    ] {
+        gate.proxy.wait_for_metric(line);
+    }
+    let metrics = gate.proxy.ask_admin("/metrics").expect(200).text();
+    for name in [
+        "process_cpu_seconds_total",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_max_fds",
+        "process_start_time_seconds",
+        "ownergate_configuration_timestamp_seconds",
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with(&format!("{name} "))), "{name}: {metrics}");
+    }
+}
+
+#[test]
 fn every_exchange_is_logged_with_its_request_id_and_without_secrets() {
     let backend = Recorder::start();
     let proxy = Proxy::before(&backend)
@@ -316,4 +349,20 @@ fn a_client_cannot_write_into_the_log() {
     let log = gate.proxy.process.log();
     assert!(!log.lines().any(|line| line.starts_with("FORGED")), "{log}");
     assert!(!log.contains('\u{1b}'), "an escape character: {log:?}");
+}
+
+#[test]
+fn the_log_level_changes_while_the_proxy_runs() {
+    let gate = Gate::open();
+    let put = |level: &str| {
+        let request = Request::new("PUT", "/log-level").field("Host", gate.proxy.admin.to_string());
+        e2e::wire::Wire::to(&gate.proxy.admin).ask(&request.body(level)).expect(200);
+    };
+    assert_eq!(gate.proxy.ask_admin("/log-level").text(), "info");
+    put("error");
+    gate.proxy.ask(&gate.by_alice("/api/alice/unheard-of")).expect(200);
+    put("info");
+    gate.proxy.ask(&gate.by_alice("/api/alice/told")).expect(200);
+    gate.proxy.process.wait_for_line("/api/alice/told");
+    assert!(!gate.proxy.process.log().contains("unheard-of"), "{}", gate.proxy.process.log());
 }

@@ -238,6 +238,10 @@ fn a_watched_route_forwards_and_tells_what_it_would_have_refused() {
     assert!(gate.proxy.process.wait_for_line("watched").contains("not_owner"));
     let anonymous = gate.forwards(&Request::get("/api/bob/x").field("X-User-Id", "bob"));
     assert!(anonymous.head.aliases("x-user-id").is_empty());
+    for code in ["not_owner", "token_missing"] {
+        let counted = format!("ownergate_shadowed_total{{route=\"/api/{{user_id}}/**\",code=\"{code}\"}} 1");
+        gate.proxy.wait_for_metric(&counted);
+    }
     assert_eq!(gate.verdict(&gate.by_alice("/api/alice/../bob")), "400 path_ambiguous");
     assert_eq!(gate.verdict(&Request::get("/elsewhere")), "401 token_missing");
 }

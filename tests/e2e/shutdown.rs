@@ -13,6 +13,7 @@ use e2e::token::Token;
 use e2e::wire::{Outcome, Wire};
 use e2e::{PATIENCE, port};
 
+use crate::configured::{MAIN, OWNER, configured};
 use crate::gate::Gate;
 
 /// Long enough for a stop with nothing to wait for, and well under the drain time.
@@ -62,6 +63,16 @@ fn a_request_in_flight_is_finished_while_new_ones_are_refused() {
     go.send(()).expect("the backend waits");
     let answer = wire.answer().expect(200);
     assert_eq!(answer.text(), "ok");
+    assert_eq!(gate.proxy.process.exit_code(SOON), 0);
+}
+
+#[test]
+fn readiness_fails_before_connections_do_for_as_long_as_balancers_need() {
+    let mut gate = configured(&format!("[timeouts]\ndrain_delay = 2\n{MAIN}{OWNER}"));
+    gate.proxy.process.signal("TERM");
+    gate.proxy.wait_until("/readyz", 503);
+    assert!(gate.proxy.ask_admin("/readyz").text().contains("draining"));
+    gate.proxy.ask(&gate.by_alice("/api/alice/x")).expect(200);
     assert_eq!(gate.proxy.process.exit_code(SOON), 0);
 }
 

@@ -8,6 +8,7 @@
 //! | [`better_auth`] | the real sign-in service of the example |
 //! | [`postgres`] | the database server that several task services share |
 //! | [`recorder`] | a backend that keeps the bytes it got and answers by script |
+//! | [`collector`] | who takes traces |
 //! | [`wire`], [`request`], [`answer`] | a client that sends exact bytes and reads strictly |
 //! | [`message`], [`socket`] | HTTP/1.1 as bytes, TCP and unix sockets: what both sides are made of |
 //!
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 pub mod answer;
 pub mod better_auth;
+pub mod collector;
 pub mod http2;
 pub mod issuer;
 pub mod key;

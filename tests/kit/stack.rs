@@ -325,6 +325,14 @@ impl Proxy {
         assert!(reached.is_some(), "{target} never said {status}:\n{}", self.process.log());
     }
 
+    /// Waits until this line is among the metrics.
+    #[track_caller]
+    pub fn wait_for_metric(&self, line: &str) {
+        let metrics = || self.ask_admin("/metrics").expect(200).text();
+        let told = poll(PATIENCE, || metrics().lines().any(|told| told == line).then_some(()));
+        assert!(told.is_some(), "no {line} in\n{}", metrics());
+    }
+
     /// The folder its relative paths start from.
     pub fn folder(&self) -> &Path {
         self.folder.path()

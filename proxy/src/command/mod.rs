@@ -101,13 +101,14 @@ fn serve(
         forgo_privileges()?;
     }
     let loaded = load::load(&settings, &environment).map_err(SettingsFault::from)?;
-    let _flushed_when_dropped = log::start(loaded.config.log);
+    // What it still holds is written when it is dropped.
+    let logger = log::start(loaded.config.log);
     let supervised = (!command.is_empty()).then(|| Supervised { secrets: loaded.secret_variables(), command });
     let reload = move || match load::load(&settings, &environment) {
         Ok(loaded) => Ok(loaded.into_reload()),
         Err(faults) => Err(faults.iter().map(ToString::to_string).collect()),
     };
-    match local(run::run(loaded, Box::new(reload), supervised, inherited))? {
+    match local(run::run(loaded, Box::new(reload), &logger, supervised, inherited))? {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(fault) => {
             error!("{fault:#}");

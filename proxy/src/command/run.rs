@@ -14,15 +14,17 @@ use ownergate::{
         admin::{self, Admin, Phase, Readiness},
         child::Backend,
         jwks::Pace,
-        metrics::Metrics,
+        log::{Logger, LostLines},
+        metrics::{Metrics, Sight},
         reload::{Load, Reloader},
         systemd::{self, Inherited},
+        trace::Exporter,
     },
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     task::spawn_local,
-    time::interval,
+    time::{interval, sleep},
 };
 use tracing::{error, info, warn};
 
@@ -43,6 +45,12 @@ pub(super) struct Supervised {
     pub(super) secrets: Vec<String>,
 }
 
+/// What operators read.
+struct Instruments<'a> {
+    logger: &'a Logger,
+    metrics: Metrics,
+}
+
 /// Serves until a signal or the backend's end. Runs within a [`tokio::task::LocalSet`].
 ///
 /// # Errors
@@ -50,10 +58,13 @@ pub(super) struct Supervised {
 pub(super) async fn run(
     loaded: Loaded,
     load: Box<Load>,
+    logger: &Logger,
     supervised: Option<Supervised>,
     inherited: Inherited,
 ) -> Result<(), CommandFault> {
     let Loaded { config, files, warnings } = loaded;
+    // Before keys are read, which is counted.
+    let instruments = Instruments { logger, metrics: Metrics::start().map_err(anyhow::Error::from)? };
     let fetcher = load::fetcher(&config);
     let keys = load::open_keys(&config, &fetcher).await?;
     let state = load::prepare(config, keys)?;
@@ -64,21 +75,29 @@ pub(super) async fn run(
     {
         warn!("the service manager has passed sockets that nothing listens on: put \"systemd\" into server.listen");
     }
-    let proxy = Proxy::bind(state, Arc::new(Telemetry), inherited).map_err(anyhow::Error::from)?;
-    let reloader = Reloader::new(load, proxy.control(), fetcher, Pace::default());
-    Ok(operate(proxy, Rc::new(reloader), files, supervised).await?)
+    let exporter = state.config.traces.as_ref().map(|traces| Exporter::new(traces, fetcher.clone()));
+    let (exporter, spans) = exporter.unzip();
+    let proxy = Proxy::bind(state, Arc::new(Telemetry { spans }), inherited).map_err(anyhow::Error::from)?;
+    let export = exporter.map(Exporter::start);
+    let reloader = Reloader::new(load, proxy.control(), logger.threshold.clone(), fetcher, Pace::default());
+    let ended = operate(proxy, Rc::new(reloader), files, &instruments, supervised).await;
+    if let Some(export) = export {
+        export.finish().await;
+    }
+    Ok(ended?)
 }
 
 async fn operate(
     proxy: Proxy,
     reloader: Rc<Reloader>,
     files: Vec<PathBuf>,
+    instruments: &Instruments<'_>,
     supervised: Option<Supervised>,
 ) -> Result<()> {
     let mut signals = Signals::listen()?;
     let control = proxy.control();
     let phase = Rc::new(Cell::new(Phase::Starting));
-    inform(&control, &reloader, &phase)?;
+    inform(&control, &reloader, &phase, instruments)?;
     let mut backend = supervised.map(|it| Backend::start(&it.command, &it.secrets)).transpose()?;
     if let Some(group) = backend.as_ref().and_then(Backend::group) {
         spawn_local(async move { report("passing signals on", group.pass_signals_on().await) });
@@ -102,17 +121,25 @@ async fn operate(
 /// Serves until there is reason to stop, and drains.
 async fn serve(proxy: Proxy, mut signals: Signals, backend: Option<&mut Backend>, phase: &Cell<Phase>) -> Result<()> {
     let mut again = Signals::listen()?;
+    let control = proxy.control();
     let mut died = None;
+    let drain = || {
+        phase.set(Phase::Draining);
+        systemd::tell_stopping();
+    };
     let shutdown = async {
         tokio::select! {
-            name = signals.next() => info!(signal = name, "draining"),
+            name = signals.next() => {
+                info!(signal = name, "draining");
+                drain();
+                sleep(control.state().config.timeouts.drain_delay).await;
+            }
             status = ended(backend) => {
                 error!(%status, "the backend ended: draining");
+                drain();
                 died = Some(status);
             }
         }
-        phase.set(Phase::Draining);
-        systemd::tell_stopping();
     };
     let impatience = async {
         again.next().await;
@@ -131,9 +158,14 @@ async fn serve(proxy: Proxy, mut signals: Signals, backend: Option<&mut Backend>
 }
 
 /// Starts the listener for operators, and what it tells of.
-fn inform(control: &Control, reloader: &Rc<Reloader>, phase: &Rc<Cell<Phase>>) -> Result<()> {
-    let metrics = Metrics::start()?;
-    spawn_local(sum_up(metrics.clone(), control.clone()));
+fn inform(
+    control: &Control,
+    reloader: &Rc<Reloader>,
+    phase: &Rc<Cell<Phase>>,
+    instruments: &Instruments<'_>,
+) -> Result<()> {
+    let Instruments { logger, metrics } = instruments;
+    spawn_local(sum_up(metrics.clone(), control.clone(), logger.lost.clone()));
     let state = control.state();
     let Some(address) = &state.config.server.admin else { return Ok(()) };
     let listener = admin::bind(address, state.config.server.sockets)
@@ -144,15 +176,16 @@ fn inform(control: &Control, reloader: &Rc<Reloader>, phase: &Rc<Cell<Phase>>) -
     };
     let (control, reloader, phase) = (control.clone(), Rc::clone(reloader), Rc::clone(phase));
     let readiness = move || Readiness::new(phase.get(), control.state().keys.report(), reloader.fault());
-    spawn_local(async move { report("the admin listener", Admin { readiness, metrics, jwks }.serve(listener).await) });
+    let admin = Admin { readiness, metrics: metrics.clone(), threshold: logger.threshold.clone(), jwks };
+    spawn_local(async move { report("the admin listener", admin.serve(listener).await) });
     Ok(())
 }
 
-async fn sum_up(metrics: Metrics, control: Control) {
+async fn sum_up(metrics: Metrics, control: Control, lost: LostLines) {
     let mut ticks = interval(SUM_UP);
     loop {
         ticks.tick().await;
-        metrics.measure(control.connections(), &control.state().keys.report());
+        metrics.look(&Sight { control: &control, lost: &lost });
         metrics.sum_up();
     }
 }

@@ -23,6 +23,8 @@ pub(super) const USER_CLAIM: &str = "sub";
 pub(super) const SCOPE_CLAIMS: [&str; 2] = ["scope", "scp"];
 pub(super) const TEN_YEARS_SECONDS: u64 = 10 * 365 * 86_400;
 
+pub(super) const SERVICE_NAME: &str = "ownergate";
+
 pub(super) const IDENTITY_HEADER: &str = "x-user-id";
 
 pub(super) const CORS_METHODS: [http::Method; 6] = [
@@ -56,5 +58,6 @@ pub(super) const TIMEOUTS: Timeouts = Timeouts {
     connect: Duration::from_secs(2),
     response_head: Duration::from_secs(60),
     exchange: Duration::ZERO,
+    drain_delay: Duration::ZERO,
     drain: Duration::from_secs(30),
 };

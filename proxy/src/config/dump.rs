@@ -25,6 +25,7 @@ impl Config {
         let mut dump = Dump { text: String::new(), directory: working_directory };
         self.server.write(&mut dump);
         self.log.write(&mut dump);
+        self.traces.iter().for_each(|traces| traces.write(&mut dump));
         self.issuers.iter().for_each(|issuer| issuer.write(&mut dump));
         self.upstreams.iter().for_each(|upstream| upstream.write(&mut dump));
         self.policy.routes().iter().for_each(|route| route::write(route, self, &mut dump));

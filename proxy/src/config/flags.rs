@@ -110,6 +110,9 @@ pub struct Settings {
     /// error, warn, info, debug or trace [default: info]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub log_level: Option<String>,
+    /// Collector that traces are sent to: OTLP over HTTP, such as http://localhost:4318
+    #[arg(long, global = true, value_name = "URL")]
+    pub otlp: Option<String>,
 }
 
 /// What to do instead of serving.

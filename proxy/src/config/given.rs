@@ -7,7 +7,7 @@ use super::{
     secret::{self, Hidden},
     section::{Given, Overrides},
     setting::{
-        ADMIN, AUDIENCE, BETTER_AUTH, ISSUER, JWKS, LISTEN, LOG_FORMAT, LOG_LEVEL, SECRET, SECRET_FILE, Setting,
+        ADMIN, AUDIENCE, BETTER_AUTH, ISSUER, JWKS, LISTEN, LOG_FORMAT, LOG_LEVEL, OTLP, SECRET, SECRET_FILE, Setting,
         TRUSTED_PROXY, UPSTREAM, WORKERS, warn_of_misspelt_variables,
     },
     text::Text,
@@ -36,6 +36,7 @@ pub(super) enum GivenKeys {
 pub(super) struct GivenSettings {
     pub(super) server: Overrides,
     pub(super) log: Overrides,
+    pub(super) traces: Overrides,
     pub(super) upstream: Overrides,
     pub(super) issuer: Overrides,
     pub(super) keys: Option<GivenKeys>,
@@ -74,6 +75,7 @@ impl GivenSettings {
                 ("format", given(&LOG_FORMAT, text(&settings.log_format))),
                 ("level", given(&LOG_LEVEL, text(&settings.log_level))),
             ]),
+            traces: over(vec![("otlp", given(&OTLP, text(&settings.otlp)))]),
             upstream: over(vec![("url", given(&UPSTREAM, text(&settings.upstream)))]),
             keys: keys(settings, loader, &mut issuer),
             issuer,

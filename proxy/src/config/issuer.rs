@@ -184,7 +184,7 @@ impl KeySource {
     fn of_file(section: &mut Section<'_>, plain_hosts: &[Box<str>]) -> Option<Self> {
         let loader = section.loader;
         let jwks = section.parsed("jwks", |text| Self::of_jwks(text, loader, plain_hosts));
-        let discovery = section.parsed("discovery", |text| key_url(text, plain_hosts));
+        let discovery = section.parsed("discovery", |text| url::read_safe(text, plain_hosts));
         let variables = section.some_parsed("secret_env", |name| Secret::read_variable(name, loader));
         let files = section.some_parsed("secret_file", |text| Secret::read_file(text, loader));
         let secrets: Vec<Secret> = variables.into_iter().chain(files).flatten().collect();
@@ -216,23 +216,11 @@ impl KeySource {
     fn of_jwks(text: &Text, loader: &Loader<'_>, plain_hosts: &[Box<str>]) -> Result<Self, Fault> {
         const WANTED: &str = "a file that holds a JSON Web Key Set";
         if text.value.contains("://") {
-            return key_url(text, plain_hosts).map(Self::JwksUrl);
+            return url::read_safe(text, plain_hosts).map(Self::JwksUrl);
         }
         let (path, content) = loader.content(text, WANTED)?;
         KeySet::from_jwks(&content, &[])
             .map_err(|fault| text.fault_finding(format!("{:?}, in which {fault}", path.display()), WANTED))?;
         Ok(Self::JwksFile(path))
     }
-}
-
-/// Keys that came over plain HTTP from afar could be anybody's.
-fn key_url(text: &Text, plain_hosts: &[Box<str>]) -> Result<Uri, Fault> {
-    let uri = url::read(text, "an https:// URL, or http:// of a private host")?;
-    let host = url::bare_host(&uri);
-    if url::is_https(&uri) || url::is_near(&uri) || plain_hosts.iter().any(|listed| listed.eq_ignore_ascii_case(host)) {
-        return Ok(uri);
-    }
-    Err(text
-        .fault("https://, as the host is neither this machine nor private")
-        .advise(format!("list {host:?} in server.plain_http_hosts if the network between is trusted")))
 }

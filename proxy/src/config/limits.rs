@@ -46,6 +46,8 @@ pub struct Timeouts {
     pub response_head: Duration,
     /// For a whole exchange, from the request head to the last byte of the answer; zero for no limit.
     pub exchange: Duration,
+    /// From the signal to stop, when readiness ends, to when new connections are refused.
+    pub drain_delay: Duration,
     /// For exchanges in flight at shutdown.
     pub drain: Duration,
 }
@@ -113,6 +115,7 @@ impl Timeouts {
             connect: seconds("connect", 0.1..=300.0, default.connect),
             response_head: seconds("response_head", RESPONSE_HEAD, default.response_head),
             exchange: seconds("exchange", EXCHANGE, default.exchange),
+            drain_delay: seconds("drain_delay", 0.0..=3600.0, default.drain_delay),
             drain: seconds("drain", 0.0..=86_400.0, default.drain),
         }
     }
@@ -124,6 +127,7 @@ impl Timeouts {
         dump.seconds("connect", self.connect);
         dump.seconds("response_head", self.response_head);
         dump.seconds("exchange", self.exchange);
+        dump.seconds("drain_delay", self.drain_delay);
         dump.seconds("drain", self.drain);
     }
 }

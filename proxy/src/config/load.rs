@@ -5,7 +5,8 @@ use std::path::Path;
 use toml::de::DeTable;
 
 use super::{
-    Config, Environment, Fault, IssuerConfig, Limits, Log, Place, ReadFile, Server, Settings, Timeouts, Warning,
+    Config, Environment, Fault, IssuerConfig, Limits, Log, Place, ReadFile, Server, Settings, Timeouts, Traces,
+    Warning,
     given::GivenSettings,
     identity, issuers,
     loader::{Loader, Origin},
@@ -42,7 +43,7 @@ impl IssuerConfig {
         read: ReadFile<'_>,
     ) -> Result<(Vec<Self>, Vec<Warning>), Vec<Fault>> {
         with_root(settings, environment, read, |root, given| {
-            for name in ["log", "identity", "limits", "timeouts", "upstream", "route"] {
+            for name in ["log", "traces", "identity", "limits", "timeouts", "upstream", "route"] {
                 root.pass_over(name);
             }
             let server = root.within("server", given.server.clone(), Server::read);
@@ -121,6 +122,7 @@ fn assemble<T>(
 fn read_root(root: &mut Section<'_>, given: GivenSettings) -> Option<Config> {
     let server = root.within("server", given.server.clone(), Server::read);
     let log = root.within("log", given.log.clone(), Log::read);
+    let traces = root.within("traces", given.traces.clone(), |section| Traces::read(section, &server.plain_http_hosts));
     let identity = root.within("identity", Vec::new(), identity::read);
     let limits = root.within("limits", Vec::new(), Limits::read);
     let timeouts = root.within("timeouts", Vec::new(), Timeouts::read);
@@ -130,5 +132,5 @@ fn read_root(root: &mut Section<'_>, given: GivenSettings) -> Option<Config> {
     let issuers = issuers.into_iter().map(|(_, issuer)| issuer).collect::<Option<_>>();
     let upstreams = upstreams.into_iter().map(|(_, upstream)| upstream).collect::<Option<_>>();
     let (issuers, upstreams, policy) = (issuers?, upstreams?, policy?);
-    Some(Config { server, log, issuers, upstreams, policy, identity, limits, timeouts })
+    Some(Config { server, log, traces, issuers, upstreams, policy, identity, limits, timeouts })
 }

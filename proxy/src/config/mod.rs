@@ -29,6 +29,7 @@ mod section;
 mod server;
 mod setting;
 mod text;
+mod traces;
 mod upstream;
 mod upstreams;
 mod url;
@@ -45,6 +46,7 @@ pub use log::{Log, LogFormat, LogLevel, UnknownName};
 pub use peers::Peers;
 pub use secret::{Hidden, Secret, SecretOrigin};
 pub use server::{Server, ServerTls, Sockets};
+pub use traces::{Ratio, Traces};
 pub use upstream::{Endpoint, Upstream, UpstreamTls};
 
 /// Everything that the proxy needs to run, checked.
@@ -54,6 +56,8 @@ pub struct Config {
     pub server: Server,
     /// How its log is written.
     pub log: Log,
+    /// Where traces go; `None` for nowhere.
+    pub traces: Option<Traces>,
     /// The issuers, in the order that the routes' issuer ids refer to.
     pub issuers: Vec<IssuerConfig>,
     /// The upstreams, in the order that the routes' upstream ids refer to.

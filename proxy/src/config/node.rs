@@ -92,11 +92,17 @@ impl<'l> Node<'l> {
         u64::from_str_radix(integer.as_str(), integer.radix()).ok()
     }
 
+    /// A number, whole or not.
+    pub(super) fn number(&self) -> Option<f64> {
+        if let DeValue::Float(float) = self.value {
+            return float.as_str().parse().ok();
+        }
+        self.integer().and_then(|number| u32::try_from(number).ok()).map(f64::from)
+    }
+
     /// Seconds, whole or not, within a range.
     pub(super) fn seconds(&self, range: &RangeInclusive<f64>) -> Result<Duration, Fault> {
-        let whole = || self.integer().and_then(|seconds| u32::try_from(seconds).ok()).map(f64::from);
-        let seconds = if let DeValue::Float(float) = self.value { float.as_str().parse().ok() } else { whole() };
-        let seconds = seconds.filter(|seconds| range.contains(seconds)).map(Duration::from_secs_f64);
+        let seconds = self.number().filter(|seconds| range.contains(seconds)).map(Duration::from_secs_f64);
         seconds.ok_or_else(|| self.fault(&format!("seconds from {} to {}", range.start(), range.end())))
     }
 

@@ -10,6 +10,7 @@ use super::{
     loader::Loader,
     node::{Node, Variant},
     text::Text,
+    traces::Ratio,
 };
 
 /// What a flag or a variable says.
@@ -178,6 +179,13 @@ impl<'l> Section<'l> {
     pub(super) fn seconds(&mut self, name: &'static str, range: RangeInclusive<f64>) -> Option<Duration> {
         let node = self.node(name)?;
         self.loader.accept(node.seconds(&range))
+    }
+
+    /// A number from 0 to 1.
+    pub(super) fn ratio(&mut self, name: &'static str) -> Option<Ratio> {
+        let node = self.node(name)?;
+        let ratio = node.number().and_then(Ratio::new);
+        self.loader.accept(ratio.ok_or_else(|| node.fault("a number from 0 to 1")))
     }
 
     /// `true` or `false`.

@@ -35,9 +35,10 @@ pub(super) const TRUSTED_PROXY: Setting = several("--trusted-proxy", "OWNERGATE_
 pub(super) const WORKERS: Setting = one("--workers", "OWNERGATE_WORKERS");
 pub(super) const LOG_FORMAT: Setting = one("--log-format", "OWNERGATE_LOG_FORMAT");
 pub(super) const LOG_LEVEL: Setting = one("--log-level", "OWNERGATE_LOG_LEVEL");
+pub(super) const OTLP: Setting = one("--otlp", "OWNERGATE_OTLP");
 
 /// Every setting that is a flag and a variable.
-pub(super) const SETTINGS: [Setting; 14] = [
+pub(super) const SETTINGS: [Setting; 15] = [
     CONFIG,
     LISTEN,
     UPSTREAM,
@@ -52,6 +53,7 @@ pub(super) const SETTINGS: [Setting; 14] = [
     WORKERS,
     LOG_FORMAT,
     LOG_LEVEL,
+    OTLP,
 ];
 
 /// Orchestrators set variables of their own under the same prefix, so that an unknown one is no fault.

@@ -27,6 +27,19 @@ pub(super) fn read(text: &Text, wanted: &str) -> Result<Uri, Fault> {
     Ok(uri)
 }
 
+/// Reads a URL of what must come from nobody else and be seen by nobody else: `https`, or `http` within this machine, a
+/// private network, or to a host that the operator lists.
+pub(super) fn read_safe(text: &Text, plain_hosts: &[Box<str>]) -> Result<Uri, Fault> {
+    let uri = read(text, "an https:// URL, or http:// of a private host")?;
+    let host = bare_host(&uri);
+    if is_https(&uri) || is_near(&uri) || plain_hosts.iter().any(|listed| listed.eq_ignore_ascii_case(host)) {
+        return Ok(uri);
+    }
+    Err(text
+        .fault("https://, as the host is neither this machine nor private")
+        .advise(format!("list {host:?} in server.plain_http_hosts if the network between is trusted")))
+}
+
 /// Reads an origin: scheme, host and port. A final slash is the same origin; a path is another thing.
 pub(super) fn read_origin(text: &Text, wanted: &str) -> Result<String, Fault> {
     let uri = read(text, wanted)?;
@@ -66,7 +79,7 @@ const PRIVATE_SUFFIXES: [&str; 6] = [".localhost", ".local", ".internal", ".home
 
 /// Whether the host is this machine, an address of a private network, or a name that can only mean one of these. What
 /// a name resolves to is checked again by whoever connects.
-pub(super) fn is_near(uri: &Uri) -> bool {
+fn is_near(uri: &Uri) -> bool {
     let host = bare_host(uri).to_ascii_lowercase();
     match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_private(),

@@ -15,6 +15,7 @@ use tokio_rustls::TlsStream;
 use super::{
     census::Household,
     connection::{serve, tell},
+    counts::{self, Count},
     listen::{Heir, Listener},
     proxy::Shared,
     proxy_protocol,
@@ -133,6 +134,7 @@ impl Seat {
         let shared = Arc::clone(&worker.shared);
         if shared.connections.fetch_add(1, Relaxed) >= config.limits.connections {
             shared.connections.fetch_sub(1, Relaxed);
+            counts::add(Count::ConnectionRefused);
             return None;
         }
         Some(Self { watched: worker.clock.watch(&config.timeouts), shared, household: None })
@@ -141,10 +143,10 @@ impl Seat {
     /// Counts the connection among those of its address; `false` when that has as many as the limit allows.
     fn join(&mut self, address: Option<IpAddr>) -> bool {
         let limit = self.shared.state.load().config.limits.connections_per_address;
-        let Some(address) = address.filter(|_| limit > 0) else { return true };
-        let household = Household::from(address);
-        let free = self.shared.census.enter(household, limit);
-        self.household = free.then_some(household);
+        let household = address.filter(|_| limit > 0).map(Household::from);
+        let free = household.is_none_or(|household| self.shared.census.enter(household, limit));
+        self.household = household.filter(|_| free);
+        counts::add(if free { Count::ConnectionAccepted } else { Count::ConnectionRefused });
         free
     }
 

@@ -5,39 +5,48 @@
 //!   keys that at least one issuer has been asked for: one issuer's outage must not take the others' users down. An
 //!   issuer that was asked and has no key yet is ready: Better Auth makes its first key with its first token.
 //! - `/metrics`: Prometheus text.
+//! - `/log-level`: the least severe level that is logged, which `PUT` with another as the body changes.
 //! - `/jwks`: the key set that signed identities verify with, where they are configured.
 //!
 //! A web page in an operator's browser can make requests to this address under a name of its own choice (DNS
 //! rebinding), and would be let read the answers; so a `Host` that public DNS could answer is refused. Addresses, as
 //! Kubernetes' probes send them, and names of one label or under a reserved suffix, as containers have them, are not.
+//! What changes something is refused to every browser: there is no page here that could ask for it, and browsers name
+//! the `Origin` of each such request (Fetch standard, "append a request `Origin` header").
 
 use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
-use hyper::{server::conn::http1, service::service_fn};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::Semaphore,
+    time::timeout,
 };
+use tracing::info;
 
 use super::{
+    Threshold,
     jwks::IssuerReport,
     listen::{self, Listener, Place},
     metrics::Metrics,
     systemd::Inherited,
     unix_socket::SocketFile,
 };
-use crate::config::{Address, Sockets};
+use crate::config::{Address, LogLevel, Sockets};
 
 /// Connections at once: probes and a scraper or two.
 const CONNECTIONS: usize = 64;
 
-/// For a request head, also the first.
-const HEAD_TIME: Duration = Duration::from_secs(5);
+/// For a request head, also the first, and for a body.
+const REQUEST_TIME: Duration = Duration::from_secs(5);
+
+/// The largest body, in bytes: the name of a level.
+const BODY_BYTES: usize = 64;
 
 /// How far the proxy's life has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -79,6 +88,8 @@ pub struct Admin<R, K> {
     pub readiness: R,
     /// What was counted.
     pub metrics: Metrics,
+    /// What the log has.
+    pub threshold: Threshold,
     /// The key set that signed identities verify with, if there are any.
     pub jwks: K,
 }
@@ -122,35 +133,55 @@ impl<R: Fn() -> Readiness + 'static, K: Fn() -> Option<String> + 'static> Admin<
     }
 
     async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let answer = service_fn(|request: Request<hyper::body::Incoming>| {
-            let response = self.answer(request.method(), request.uri().path(), request.headers());
-            async move { Ok::<_, Infallible>(response) }
-        });
+        let answer = service_fn(async |request| Ok::<_, Infallible>(self.answer(request).await));
         let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME).max_buf_size(16 << 10);
+        server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIME).max_buf_size(16 << 10);
         // A prober that breaks off has nobody to tell.
         let _ = server.serve_connection(TokioIo::new(stream), answer).await;
     }
 
-    fn answer(&self, method: &Method, path: &str, headers: &http::HeaderMap) -> Response<Full<Bytes>> {
-        if !headers.get_all(header::HOST).iter().all(is_ours) {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        if !head.headers.get_all(header::HOST).iter().all(is_ours) {
             return text(StatusCode::MISDIRECTED_REQUEST, "this Host is not served here; use the address");
         }
-        if !matches!(*method, Method::GET | Method::HEAD) {
-            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET");
-            response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return response;
+        match (head.method, head.uri.path()) {
+            (Method::PUT, "/log-level") if head.headers.contains_key(header::ORIGIN) => {
+                text(StatusCode::FORBIDDEN, "browsers may not change anything here")
+            }
+            (Method::PUT, "/log-level") => self.set_level(body).await,
+            (Method::GET | Method::HEAD, path) => self.show(path),
+            (_, "/log-level") => only("GET, HEAD, PUT"),
+            _ => only("GET, HEAD"),
         }
+    }
+
+    fn show(&self, path: &str) -> Response<Full<Bytes>> {
         match path {
             "/livez" => text(StatusCode::OK, "ok"),
             "/readyz" => self.readiness(),
             "/metrics" => typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", self.metrics.render()),
+            "/log-level" => text(StatusCode::OK, self.threshold.level().as_str()),
             "/jwks" => match (self.jwks)() {
                 Some(keys) => typed(StatusCode::OK, "application/jwk-set+json", keys),
                 None => text(StatusCode::NOT_FOUND, "identities are not signed; set identity.signed"),
             },
-            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /metrics or /jwks"),
+            _ => text(StatusCode::NOT_FOUND, "try /livez, /readyz, /metrics, /log-level or /jwks"),
         }
+    }
+
+    async fn set_level(&self, body: Incoming) -> Response<Full<Bytes>> {
+        let Ok(Ok(body)) = timeout(REQUEST_TIME, Limited::new(body, BODY_BYTES).collect()).await else {
+            return text(StatusCode::BAD_REQUEST, "the body could not be read");
+        };
+        let body = body.to_bytes();
+        let level = str::from_utf8(&body).unwrap_or_default().trim().parse::<LogLevel>();
+        let Ok(level) = level else {
+            return text(StatusCode::BAD_REQUEST, "the body must be error, warn, info, debug or trace");
+        };
+        self.threshold.set(level);
+        info!(%level, "log level set");
+        text(StatusCode::OK, level.as_str())
     }
 
     fn readiness(&self) -> Response<Full<Bytes>> {
@@ -161,6 +192,12 @@ impl<R: Fn() -> Readiness + 'static, K: Fn() -> Option<String> + 'static> Admin<
             Err(fault) => text(StatusCode::INTERNAL_SERVER_ERROR, fault.to_string()),
         }
     }
+}
+
+fn only(methods: &'static str) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("only {methods}"));
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(methods));
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Full<Bytes>> {

@@ -52,7 +52,7 @@ pub(super) async fn forward(
     link.watch().permit(&terms(link, local, permit));
     let consent = consent::is_expected(&head).then(Consent::default);
     let body = upload(link, local, permit, consent.as_ref(), progress)?;
-    let mut request = onward(link, local, permit, head, body, tally.request_id());
+    let mut request = onward(link, local, permit, head, body, tally);
     if let Some(upgrade) = &upgrade {
         upgrade.set(request.headers_mut());
     }
@@ -61,8 +61,9 @@ pub(super) async fn forward(
     }
     let pool = local.pool(permit.upstream()).ok_or(Code::UpstreamUnreachable)?;
     let asked = Instant::now();
+    tally.asks(asked);
     let (mut response, lease) = send(pool, request, link.watch(), progress).await?;
-    tally.upstream_answered(response.status(), asked.elapsed());
+    tally.upstream_answered(lease.endpoint(), response.status(), asked.elapsed());
     strip_hop_by_hop(response.headers_mut());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Forwarded { response, lease: Some(lease) });
@@ -122,10 +123,13 @@ fn onward(
     permit: &Permit,
     head: Parts,
     body: RequestBody,
-    request_id: &HeaderValue,
+    tally: &Tally,
 ) -> Request<RequestBody> {
     let mut head = local.state.gate.onward(permit, head, &link.client).into_parts();
-    head.headers.insert(REQUEST_ID, request_id.clone());
+    head.headers.insert(REQUEST_ID, tally.request_id().clone());
+    if let Some(trace) = tally.trace() {
+        trace.set(&mut head.headers);
+    }
     // HTTP/1.0 clients may send none; what goes out is HTTP/1.1, which needs one (RFC 9112 §3.2).
     head.headers.entry(header::HOST).or_insert_with(|| local.host_of(permit.upstream()));
     if let Some(proof) = local.proof(permit) {

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{
+    counts::{self, Count},
     verified::Fingerprint,
     verifier::{Basis, Verdict},
     worker::Local,
@@ -26,9 +27,15 @@ impl Local {
         let fingerprint = Fingerprint::of(token);
         let known = self.verified.borrow().find(&fingerprint, self.state.keys.generation(), self.clock.timestamp());
         match known {
-            Some(identity) => Ok(identity),
-            // On the heap, so that the requests of known callers carry nothing of it about.
-            None => Box::pin(self.verify(token, fingerprint)).await,
+            Some(identity) => {
+                counts::add(Count::TokenKnown);
+                Ok(identity)
+            }
+            None => {
+                counts::add(Count::TokenUnknown);
+                // On the heap, so that the requests of known callers carry nothing of it about.
+                Box::pin(self.verify(token, fingerprint)).await
+            }
         }
     }
 

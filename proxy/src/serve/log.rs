@@ -9,36 +9,48 @@ use std::{
     time::Duration,
 };
 
-use tracing::{Level, level_filters::LevelFilter};
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::fmt;
+use tracing::Level;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{fmt, layer::SubscriberExt, registry, util::SubscriberInitExt};
 
-use super::Exchange;
-use crate::config::{Log, LogFormat, LogLevel};
+use super::{Exchange, Threshold};
+use crate::config::{Log, LogFormat};
 
 /// Lines that may wait for a slow reader; those past it are lost. Room for them all is taken at the start.
 const BUFFERED_LINES: usize = 8192;
 
-/// Sends the log to standard error from a thread of its own, so that a slow reader of it holds up no exchange. What
-/// is still waiting is written when the guard is dropped.
-pub fn start(log: Log) -> WorkerGuard {
-    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
-    let builder = fmt().with_max_level(level(log.level)).with_writer(writer).with_target(false);
-    match log.format {
-        LogFormat::Text => builder.with_ansi(io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    guard
+/// The log of a running process. What is still waiting is written when it is dropped.
+pub struct Logger {
+    /// Which events it has.
+    pub threshold: Threshold,
+    /// How many lines it has lost.
+    pub lost: LostLines,
+    _writer: WorkerGuard,
 }
 
-fn level(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
+/// Counts the lines that came faster than the log's reader took them.
+#[derive(Clone, Debug)]
+pub struct LostLines(ErrorCounter);
+
+impl LostLines {
+    /// Since the start.
+    pub fn count(&self) -> u64 {
+        self.0.dropped_lines() as u64
     }
+}
+
+/// Sends the log to standard error from a thread of its own, so that a slow reader of it holds up no exchange.
+pub fn start(log: Log) -> Logger {
+    let (writer, guard) = NonBlockingBuilder::default().buffered_lines_limit(BUFFERED_LINES).finish(io::stderr());
+    let lost = LostLines(writer.error_counter());
+    let threshold = Threshold::new(log.level);
+    let layer = fmt::layer().with_writer(writer).with_target(false);
+    let filtered = registry().with(threshold.clone());
+    match log.format {
+        LogFormat::Text => filtered.with(layer.with_ansi(io::stderr().is_terminal())).init(),
+        LogFormat::Json => filtered.with(layer.json().flatten_event(true)).init(),
+    }
+    Logger { threshold, lost, _writer: guard }
 }
 
 /// A macro because a tracing event's level is part of its static description.
@@ -49,6 +61,7 @@ macro_rules! event {
         tracing::event!(
             $level,
             request_id = exchange.request_id,
+            trace_id = exchange.trace.map(|trace| tracing::field::display(trace.id())),
             client = exchange.client.map(tracing::field::display),
             method = exchange.method.as_str(),
             path = exchange.path,

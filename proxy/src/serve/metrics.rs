@@ -1,24 +1,60 @@
 //! What is counted, under names that dashboards rely on. Labels are the configuration's names and fixed words, never
 //! what a client sent.
 
-use std::{cell::RefCell, collections::HashMap};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use http::StatusCode;
 use metrics::{
     Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use tracing::debug;
 
-use super::{Exchange, jwks::IssuerReport};
+use super::{
+    Control, Exchange,
+    counts::{self, Count},
+    log::{LostLines, chain},
+    process,
+};
 
 pub(super) const KEY_FETCHES: &str = "ownergate_key_fetches_total";
-pub(super) const KEYS: &str = "ownergate_keys";
+pub(super) const KEYS_FETCHED: &str = "ownergate_keys_fetched_timestamp_seconds";
 pub(super) const RELOADS: &str = "ownergate_reloads_total";
+pub(super) const LAST_RELOAD_GOOD: &str = "ownergate_last_reload_successful";
+pub(super) const TRACES: &str = "ownergate_traces_total";
+const IN_FORCE: &str = "ownergate_configuration_timestamp_seconds";
+const KEYS: &str = "ownergate_keys";
 const REQUESTS: &str = "ownergate_requests_total";
 const SHADOWED: &str = "ownergate_shadowed_total";
 const DURATION: &str = "ownergate_request_duration_seconds";
 const UPSTREAM_DURATION: &str = "ownergate_upstream_duration_seconds";
 const CONNECTIONS: &str = "ownergate_connections";
+const CONNECTIONS_TOTAL: &str = "ownergate_connections_total";
+const UPSTREAM_CONNECTIONS: &str = "ownergate_upstream_connections_total";
+const TOKENS: &str = "ownergate_tokens_total";
+const TOKENS_HELD: &str = "ownergate_tokens_held";
+const VERIFICATIONS: &str = "ownergate_verifications_total";
+const LOST_LINES: &str = "ownergate_log_lines_lost_total";
+const CERTIFICATE: &str = "ownergate_certificate_expiry_timestamp_seconds";
+const BUILD: &str = "ownergate_build_info";
+
+/// What workers count by themselves: the metric and its outcome.
+const COUNTED: [(Count, &str, &str); 10] = [
+    (Count::ConnectionAccepted, CONNECTIONS_TOTAL, "accepted"),
+    (Count::ConnectionRefused, CONNECTIONS_TOTAL, "refused"),
+    (Count::UpstreamConnected, UPSTREAM_CONNECTIONS, "connected"),
+    (Count::UpstreamUnreached, UPSTREAM_CONNECTIONS, "failed"),
+    (Count::TokenKnown, TOKENS, "known"),
+    (Count::TokenUnknown, TOKENS, "unknown"),
+    (Count::VerifiedAtOnce, VERIFICATIONS, "at_once"),
+    (Count::VerificationQueued, VERIFICATIONS, "queued"),
+    (Count::VerificationRefused, VERIFICATIONS, "refused"),
+    (Count::ExchangeUnrecorded, TRACES, "dropped"),
+];
 
 /// Seconds: from an upstream on the same machine to one that is about to time out.
 const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -27,6 +63,14 @@ const BUCKETS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1
 #[derive(Clone)]
 pub struct Metrics(PrometheusHandle);
 
+/// What is looked at from time to time.
+pub struct Sight<'a> {
+    /// The running proxy.
+    pub control: &'a Control,
+    /// The log's losses.
+    pub lost: &'a LostLines,
+}
+
 impl Metrics {
     /// Starts counting, for the whole process.
     ///
@@ -34,19 +78,18 @@ impl Metrics {
     /// When the process counts already.
     pub fn start() -> Result<Self, BuildError> {
         let handle = PrometheusBuilder::new().set_buckets(&BUCKETS)?.install_recorder()?;
-        describe_counter!(REQUESTS, "Requests answered, by route, refusal code and class of status");
-        describe_counter!(SHADOWED, "Requests that a route with enforce = false would have refused, by route and code");
-        describe_histogram!(DURATION, Unit::Seconds, "From a request's head to the end of its answer, by route");
-        describe_histogram!(UPSTREAM_DURATION, Unit::Seconds, "From asking an upstream to its answer's head");
-        describe_gauge!(CONNECTIONS, "Client connections that are open");
-        describe_counter!(KEY_FETCHES, "Key sets read, by issuer and outcome");
-        describe_gauge!(KEYS, "Keys held, by issuer");
-        describe_counter!(RELOADS, "Reloads of the configuration, by outcome");
+        process::describe();
+        describe();
+        gauge!(BUILD, "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        in_force();
         Ok(Self(handle))
     }
 
     /// The Prometheus text.
     pub fn render(&self) -> String {
+        if let Err(fault) = process::look() {
+            debug!(error = chain(&fault), "nothing is known of the process");
+        }
         self.0.render()
     }
 
@@ -55,13 +98,59 @@ impl Metrics {
         self.0.run_upkeep();
     }
 
-    /// Sets what is measured rather than counted.
-    pub fn measure(&self, connections: usize, issuers: &[IssuerReport]) {
-        gauge!(CONNECTIONS).set(connections as f64);
-        for issuer in issuers {
+    /// Takes over what is counted elsewhere, and looks at what can only be looked at.
+    pub fn look(&self, sight: &Sight<'_>) {
+        for (count, name, outcome) in COUNTED {
+            counter!(name, "outcome" => outcome).absolute(counts::sum(count));
+        }
+        counter!(LOST_LINES).absolute(sight.lost.count());
+        gauge!(TOKENS_HELD).set(counts::sum(Count::TokensHeld) as f64);
+        gauge!(CONNECTIONS).set(sight.control.connections() as f64);
+        let state = sight.control.state();
+        for issuer in state.keys.report() {
             gauge!(KEYS, "issuer" => issuer.issuer.to_string()).set(issuer.keys as f64);
         }
+        if let Some(expiry) = state.certificate_expiry {
+            gauge!(CERTIFICATE).set(expiry.as_secs_f64());
+        }
     }
+}
+
+fn describe() {
+    describe_counter!(REQUESTS, "Requests answered, by route, refusal code and class of status");
+    describe_counter!(SHADOWED, "Requests that a route with enforce = false would have refused, by route and code");
+    describe_histogram!(DURATION, Unit::Seconds, "From a request's head to the end of its answer, by route");
+    describe_histogram!(UPSTREAM_DURATION, Unit::Seconds, "From asking an upstream to its answer's head");
+    describe_gauge!(CONNECTIONS, "Client connections that are open");
+    describe_counter!(CONNECTIONS_TOTAL, "Client connections, by outcome: accepted, or refused as one too many");
+    describe_counter!(UPSTREAM_CONNECTIONS, "Connections made to upstreams, by outcome: connected or failed");
+    describe_counter!(TOKENS, "Tokens looked up, by outcome: known, or unknown and so to be verified");
+    describe_gauge!(TOKENS_HELD, "Verified tokens that are remembered");
+    describe_counter!(VERIFICATIONS, "Tokens to be verified, by outcome: at_once, queued, or refused as overload");
+    describe_counter!(KEY_FETCHES, "Key sets read, by issuer and outcome");
+    describe_gauge!(KEYS, "Keys held, by issuer");
+    describe_gauge!(KEYS_FETCHED, "When a key set was last read with success, by issuer, in Unix time");
+    describe_counter!(RELOADS, "Reloads of the configuration, by outcome");
+    describe_gauge!(LAST_RELOAD_GOOD, "1 unless the last reload was refused");
+    describe_gauge!(IN_FORCE, "When the configuration in force was loaded, in Unix time");
+    describe_counter!(LOST_LINES, "Lines of the log that came faster than its reader took them");
+    describe_counter!(
+        TRACES,
+        "Exchanges recorded for the collector, by outcome: exported, failed, or dropped as too many"
+    );
+    describe_gauge!(CERTIFICATE, "When the certificate shown to clients ends, in Unix time");
+    describe_gauge!(BUILD, "1, with the version");
+}
+
+/// Tells that a configuration has just come into force.
+pub(super) fn in_force() {
+    gauge!(LAST_RELOAD_GOOD).set(1.0);
+    gauge!(IN_FORCE).set(unix_time());
+}
+
+/// Seconds since the Unix epoch.
+pub(super) fn unix_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
 /// What a worker counts by, so that counting takes no lock and no allocation once a route has been seen.

@@ -20,6 +20,7 @@ use super::{
     census::Census,
     listen::{self, Bound},
     systemd::Inherited,
+    trace::Sampler,
     unix_socket::SocketFile,
     verifier::Verifier,
     worker,
@@ -68,6 +69,7 @@ pub(super) struct Shared {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) connections: AtomicUsize,
     pub(super) census: Census,
+    pub(super) sampler: Option<Sampler>,
     addresses: Vec<Address>,
 }
 
@@ -93,9 +95,11 @@ impl Proxy {
                 }
             }
         }
+        let sampler = state.config.traces.as_ref().map(|traces| Sampler::new(traces.sample_ratio));
         let shared = Shared {
             state: ArcSwap::from_pointee(state),
             generation: AtomicU64::new(0),
+            sampler,
             observer,
             connections: AtomicUsize::new(0),
             census: Census::default(),

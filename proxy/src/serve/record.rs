@@ -4,6 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use http::{Method, StatusCode, Version};
 
+use super::Trace;
 use crate::decide::{Denial, Identity, Route};
 
 /// One exchange, told when its last byte has gone or its connection has ended.
@@ -13,6 +14,8 @@ use crate::decide::{Denial, Identity, Route};
 pub struct Exchange<'a> {
     /// The id that the client and the upstream were told.
     pub request_id: &'a str,
+    /// Its place in a trace, where traces are configured.
+    pub trace: Option<&'a Trace>,
     /// The client's address, as trusted proxies tell it; `None` on a unix-domain socket.
     pub client: Option<IpAddr>,
     /// The request method.

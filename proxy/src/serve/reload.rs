@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use metrics::counter;
+use metrics::{counter, gauge};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{MissedTickBehavior, interval},
@@ -22,10 +22,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{
-    Control, State,
+    Control, State, Threshold,
     jwks::{Fetcher, KeyStore, Pace},
     log::chain,
-    metrics::RELOADS,
+    metrics::{LAST_RELOAD_GOOD, RELOADS, in_force},
     systemd,
 };
 use crate::config::Config;
@@ -49,15 +49,16 @@ pub type Load = dyn Fn() -> Result<Loaded, Vec<String>>;
 pub struct Reloader {
     load: Box<Load>,
     control: Control,
+    threshold: Threshold,
     fetcher: Fetcher,
     pace: Pace,
     fault: RefCell<Option<String>>,
 }
 
 impl Reloader {
-    /// Reloads what `control` serves by, with `load`.
-    pub fn new(load: Box<Load>, control: Control, fetcher: Fetcher, pace: Pace) -> Self {
-        Self { load, control, fetcher, pace, fault: RefCell::default() }
+    /// Reloads what `control` serves by and what `threshold` lets into the log, with `load`.
+    pub fn new(load: Box<Load>, control: Control, threshold: Threshold, fetcher: Fetcher, pace: Pace) -> Self {
+        Self { load, control, threshold, fetcher, pace, fault: RefCell::default() }
     }
 
     /// Why the last reload was refused; `None` when it was not.
@@ -110,6 +111,7 @@ impl Reloader {
             Err(faults) => faults,
         };
         counter!(RELOADS, "outcome" => "refused").increment(1);
+        gauge!(LAST_RELOAD_GOOD).set(0.0);
         for fault in &faults {
             warn!(fault, "the new configuration is refused, the old one stays");
         }
@@ -127,19 +129,27 @@ impl Reloader {
     }
 
     fn accept(&self, state: State) {
-        let (old, new) = (&self.control.state().config.server, &state.config.server);
+        let previous = self.control.state();
+        let (old, new) = (&previous.config, &state.config);
         let fixed = [
-            ("listen", old.listen != new.listen),
-            ("admin", old.admin != new.admin),
-            ("workers", old.workers != new.workers),
-            ("socket_mode", old.sockets.mode != new.sockets.mode),
-            ("share_addresses", old.sockets.shared != new.sockets.shared),
+            ("server.listen", old.server.listen != new.server.listen),
+            ("server.admin", old.server.admin != new.server.admin),
+            ("server.workers", old.server.workers != new.server.workers),
+            ("server.socket_mode", old.server.sockets.mode != new.server.sockets.mode),
+            ("server.share_addresses", old.server.sockets.shared != new.server.sockets.shared),
+            ("log.format", old.log.format != new.log.format),
+            ("traces", old.traces != new.traces),
         ];
         for (key, _) in fixed.iter().filter(|(_, changed)| *changed) {
             warn!(key, "this key takes effect at the next start");
         }
+        // A level that was set by hand outlasts whatever else is reloaded.
+        if old.log.level != new.log.level {
+            self.threshold.set(new.log.level);
+        }
         self.control.replace(state);
         counter!(RELOADS, "outcome" => "accepted").increment(1);
+        in_force();
         info!("configuration reloaded");
         *self.fault.borrow_mut() = None;
     }

@@ -1,6 +1,6 @@
 //! What requests are decided and carried by, as of one load of the configuration.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderValue};
 use tokio_rustls::TlsAcceptor;
@@ -30,6 +30,8 @@ pub struct State {
     pub(super) rates: Rates,
     /// TLS with clients.
     pub(super) acceptor: Option<TlsAcceptor>,
+    /// When the certificate that clients are shown ends, from the Unix epoch.
+    pub(super) certificate_expiry: Option<Duration>,
     /// TLS with each upstream that wants it, in the order of the upstreams.
     pub(super) connectors: Vec<Option<UpstreamConnector>>,
 }
@@ -68,13 +70,23 @@ impl State {
         let acceptor = config.server.tls.as_ref().and_then(|files| {
             tls::acceptor(files).map_err(|source| note("[server.tls]".to_owned(), source.into())).ok()
         });
+        let certificate_expiry = config.server.tls.as_ref().and_then(|files| tls::expiry(&files.certificate));
         let connectors = config.upstreams.iter().map(|upstream| {
             let opened = UpstreamConnector::new(upstream.tls.as_ref()?);
             opened.map_err(|source| note(format!("[upstream.{}]", upstream.name), source.into())).ok()
         });
         let connectors = connectors.collect();
         if faults.is_empty() {
-            Ok(Self { rates: Rates::new(&config), config, gate, keys, signer, acceptor, connectors })
+            Ok(Self {
+                rates: Rates::new(&config),
+                config,
+                gate,
+                keys,
+                signer,
+                acceptor,
+                certificate_expiry,
+                connectors,
+            })
         } else {
             Err(faults)
         }

@@ -10,8 +10,11 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request::Parts};
 
-use super::{Exchange, body::Progress, connection::Link, log, pace::Pace, worker::Local};
-use crate::decide::{Code, Denial, Identity, Permit, RouteId, UpstreamId};
+use super::{Exchange, Trace, body::Progress, connection::Link, log, pace::Pace, worker::Local};
+use crate::{
+    config::Endpoint,
+    decide::{Code, Denial, Identity, Permit, RouteId, UpstreamId},
+};
 
 /// The exchange so far. Dropping it tells the observer. On the heap, because it goes through many hands.
 pub(super) struct Tally {
@@ -19,6 +22,7 @@ pub(super) struct Tally {
     local: Rc<Local>,
     started: Instant,
     request_id: HeaderValue,
+    trace: Option<Box<Trace>>,
     client: Option<IpAddr>,
     method: Method,
     target: Uri,
@@ -48,6 +52,7 @@ impl Tally {
             local: Rc::clone(local),
             started: Instant::now(),
             request_id: request_id(link, local, head),
+            trace: link.worker.trace(local, &link.client, &head.headers),
             client: local.state.gate.client_address(&head.headers, &link.client),
             method: head.method.clone(),
             target: head.uri.clone(),
@@ -88,6 +93,10 @@ impl Tally {
         &self.request_id
     }
 
+    pub(super) fn trace(&self) -> Option<&Trace> {
+        self.trace.as_deref()
+    }
+
     pub(super) fn route(&self) -> Option<RouteId> {
         self.route
     }
@@ -123,8 +132,18 @@ impl Tally {
         self.route = Some(route);
     }
 
+    /// The upstream is being asked.
+    pub(super) fn asks(&mut self, since: Instant) {
+        if let Some(trace) = &mut self.trace {
+            trace.asks(since.duration_since(self.started));
+        }
+    }
+
     /// The upstream's response head has come, so long after it was asked.
-    pub(super) fn upstream_answered(&mut self, status: StatusCode, after: Duration) {
+    pub(super) fn upstream_answered(&mut self, endpoint: &Endpoint, status: StatusCode, after: Duration) {
+        if let Some(trace) = &mut self.trace {
+            trace.answered_by(endpoint);
+        }
         self.status = status;
         self.upstream_time = Some(after);
     }
@@ -160,6 +179,7 @@ impl Drop for Tally {
         let config = &self.local.state.config;
         self.local.observer.exchange(&Exchange {
             request_id: self.request_id.to_str().unwrap_or_default(),
+            trace: self.trace.as_deref(),
             client: self.client,
             method: &self.method,
             path: self.target.path(),

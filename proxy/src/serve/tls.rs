@@ -1,6 +1,6 @@
 //! TLS towards upstreams and from clients, by rustls.
 
-use std::{fs, io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
@@ -8,6 +8,7 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
+use x509_cert::{Certificate, der::Decode};
 
 use super::transport::{Socket, Stream};
 use crate::config::{ServerTls, UpstreamTls};
@@ -81,6 +82,13 @@ pub(super) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsFault> {
     let mut config = builder.with_single_cert(chain, private_key(&tls.key)?).map_err(TlsFault::Unusable)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// When the leaf of a chain ends, from the Unix epoch; `None` where that cannot be read.
+pub(super) fn expiry(chain: &Path) -> Option<Duration> {
+    let leaf = certificates(chain).ok()?.into_iter().next()?;
+    let leaf = Certificate::from_der(&leaf).ok()?;
+    Some(leaf.tbs_certificate.validity.not_after.to_unix_duration())
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {

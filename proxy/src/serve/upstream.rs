@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 
 use super::{
     body::RequestBody,
+    counts::{self, Count},
     dial::{DialFault, dial},
     tls::UpstreamConnector,
     transport::{Answered, Tapped},
@@ -126,8 +127,12 @@ impl Pool {
             }
             // On the heap, so that requests that need no new connection carry nothing of it about.
             match Box::pin(self.connect(&self.endpoints[place])).await {
-                Ok(connection) => return Ok(Lease { pool: Rc::clone(self), place, connection, fresh: true }),
+                Ok(connection) => {
+                    counts::add(Count::UpstreamConnected);
+                    return Ok(Lease { pool: Rc::clone(self), place, connection, fresh: true });
+                }
                 Err(error) => {
+                    counts::add(Count::UpstreamUnreached);
                     self.eject(place);
                     fault = error;
                 }
@@ -195,6 +200,11 @@ impl Idle {
 }
 
 impl Lease {
+    /// Where it leads.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.pool.endpoints[self.place].endpoint
+    }
+
     /// Whether this is the connection's first exchange.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh

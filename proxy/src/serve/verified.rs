@@ -13,6 +13,7 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use quick_cache::{Weighter, unsync::Cache};
 
+use super::counts::{self, Count};
 use crate::decide::{Identity, Timestamp};
 
 /// Most callers of one worker at a time; each costs a few hundred bytes.
@@ -59,6 +60,7 @@ impl Verified {
             self.generation = generation;
         }
         self.entries.insert(token, Arc::clone(identity));
+        counts::set(Count::TokensHeld, self.entries.len());
     }
 }
 

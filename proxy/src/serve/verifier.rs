@@ -18,7 +18,12 @@ use std::{
 use rustix::{process::setpriority_process, thread::gettid};
 use tokio::sync::oneshot;
 
-use super::{State, jwks::Snapshot, watch::Clock};
+use super::{
+    State,
+    counts::{self, Count},
+    jwks::Snapshot,
+    watch::Clock,
+};
 use crate::decide::{Code, Denial, Identity, Timestamp};
 
 /// Of each [`PERIOD`], a worker spends this much on signatures.
@@ -85,12 +90,17 @@ impl Verifier {
             let started = Instant::now();
             let verdict = basis.verify(token);
             allowance.spend(started.elapsed());
+            counts::add(Count::VerifiedAtOnce);
             return verdict;
         }
         let (verdict, decided) = oneshot::channel();
         let job = Job { token: token.into(), basis: basis.clone(), verdict };
         let overloaded = || Denial::from(Code::Overloaded).because("too many unknown tokens wait to be verified");
-        self.queue.try_send(job).map_err(|_| overloaded())?;
+        if self.queue.try_send(job).is_err() {
+            counts::add(Count::VerificationRefused);
+            return Err(overloaded());
+        }
+        counts::add(Count::VerificationQueued);
         decided.await.map_err(|_| overloaded())?
     }
 }

@@ -8,14 +8,14 @@ use std::{
 };
 
 use fastrand::Rng;
-use http::HeaderValue;
+use http::{HeaderMap, HeaderValue};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::watch,
 };
 
 use super::{
-    Observer, State,
+    Observer, State, Trace,
     accept::{HANDOVER, accept},
     listen::{Bound, Heir, Listener},
     proxy::Shared,
@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     config::{Endpoint, Upstream},
-    decide::{Permit, UpstreamId},
+    decide::{Client, Permit, UpstreamId},
 };
 
 /// What one worker's connections share.
@@ -121,6 +121,13 @@ impl Worker {
             bits >>= 4;
         }
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+    }
+
+    /// The place of an exchange in a trace, where traces are configured.
+    pub(super) fn trace(&self, local: &Local, client: &Client, headers: &HeaderMap) -> Option<Box<Trace>> {
+        let sampler = self.shared.sampler?;
+        let trusted = local.state.gate.trusts(client);
+        Some(Box::new(sampler.place(headers, client, trusted, &mut self.random.borrow_mut())))
     }
 
     fn sweep(&self) {

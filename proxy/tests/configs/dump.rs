@@ -21,6 +21,10 @@ client_ca = "jwks.json"
 [log]
 format = "json"
 level = "debug"
+[traces]
+otlp = "https://collector.example/v1/traces"
+sample_ratio = 0.25
+service_name = "gate"
 [[issuer]]
 name = "app"
 jwks = "http://keys.example/jwks?x=1"
@@ -114,6 +118,7 @@ keep_alive = 2.25
 connect = 3
 response_head = 4
 exchange = 600
+drain_delay = 1.5
 drain = 0
 "#;
 

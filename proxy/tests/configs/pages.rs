@@ -13,10 +13,11 @@ struct Row<'a> {
 }
 
 /// What a table of the reference needs to be a configuration, a key a line.
-const TABLES: [(&str, &str); 10] = [
+const TABLES: [(&str, &str); 11] = [
     ("[server]", ""),
     ("[server.tls]", "certificate = \"cert.pem\"\nkey = \"key.pem\"\n"),
     ("[log]", ""),
+    ("[traces]", "otlp = \"http://localhost:4318\"\n"),
     (
         "[[issuer]]",
         "name = \"id\"\njwks = \"https://id.example\"\nissuer = \"i\"\naudience = \"a\"\nrole_claim = \"r\"\n",

@@ -20,7 +20,10 @@ use super::{Fetcher, Pace, Snapshot, SourceFault, next_generation, source::Sourc
 use crate::{
     config::{IssuerConfig, KeySource, Secret},
     decide::{Algorithm, IssuerId, IssuerKeys, JwksFault, KeySet, Keys, Standing},
-    serve::{log::chain, metrics::KEY_FETCHES},
+    serve::{
+        log::chain,
+        metrics::{KEY_FETCHES, KEYS_FETCHED, unix_time},
+    },
 };
 
 /// What is read for an issuer. Two that are equal yield the same keys.
@@ -281,7 +284,10 @@ impl Reader {
     fn report(&self, fault: Option<String>) {
         let outcome = if fault.is_none() { "good" } else { "failed" };
         let issuer = self.subscription.issuer.to_string();
-        metrics::counter!(KEY_FETCHES, "issuer" => issuer, "outcome" => outcome).increment(1);
+        metrics::counter!(KEY_FETCHES, "issuer" => issuer.clone(), "outcome" => outcome).increment(1);
+        if fault.is_none() {
+            metrics::gauge!(KEYS_FETCHED, "issuer" => issuer).set(unix_time());
+        }
         self.progress.send_modify(|progress| *progress = Progress { fetches: progress.fetches + 1, fault });
     }
 

@@ -1,4 +1,4 @@
-//! One careful GET of a small document over the network.
+//! One careful request over the network: a GET of a small document, or a POST of one.
 //!
 //! The caller's word decides nothing here: which URL is read is the operator's choice, yet what answers may be slow,
 //! huge, hostile or gone. So every fetch has a time limit and a size cap, goes to no origin but the one it was sent to,
@@ -12,8 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, StatusCode, Uri, header, uri::Scheme};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, header, request, uri::Scheme};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
@@ -133,6 +133,20 @@ impl Fetcher {
         timeout(self.time_limit, self.follow(uri.clone())).await.map_err(|_| FetchFault::TimedOut(self.time_limit))?
     }
 
+    /// Sends `body` to `uri`. Redirects are not followed: what is sent goes where it was meant to go, or nowhere.
+    ///
+    /// # Errors
+    /// [`FetchFault`] unless the answer's status is one of success.
+    pub(in crate::serve) async fn post(&self, uri: &Uri, kind: HeaderValue, body: Bytes) -> Result<(), FetchFault> {
+        let sending = async {
+            let target = Target::of(uri)?;
+            let request = Request::post(target.path.as_str()).header(header::CONTENT_TYPE, kind);
+            let status = self.send(&target, request, body).await?.status();
+            if status.is_success() { Ok(()) } else { Err(FetchFault::Status(status)) }
+        };
+        timeout(self.time_limit, sending).await.map_err(|_| FetchFault::TimedOut(self.time_limit))?
+    }
+
     /// Follows redirects as long as they stay within the origin.
     async fn follow(&self, mut uri: Uri) -> Result<Bytes, FetchFault> {
         for _ in 0..=REDIRECTS {
@@ -146,14 +160,32 @@ impl Fetcher {
 
     async fn once(&self, uri: &Uri) -> Result<Answer, FetchFault> {
         let target = Target::of(uri)?;
-        let stream = self.connect(&target).await?;
+        let accepted = "application/jwk-set+json, application/json";
+        let request = Request::get(target.path.as_str()).header(header::ACCEPT, accepted);
+        let (head, document) = self.send(&target, request, Bytes::new()).await?.into_parts();
+        match head.status {
+            StatusCode::OK => Ok(Answer::Document(document)),
+            status if status.is_redirection() && head.headers.contains_key(header::LOCATION) => {
+                Ok(Answer::Redirect(head.headers))
+            }
+            status => Err(FetchFault::Status(status)),
+        }
+    }
+
+    async fn send(
+        &self,
+        target: &Target,
+        request: request::Builder,
+        body: Bytes,
+    ) -> Result<Response<Bytes>, FetchFault> {
+        let stream = self.connect(target).await?;
         if !target.tls {
-            return exchange(stream, &target).await;
+            return exchange(stream, target, request, body).await;
         }
         let lost = |source| FetchFault::Tls { host: target.host.clone(), source };
         let name = ServerName::try_from(target.host.clone()).map_err(|fault| lost(io::Error::other(fault)))?;
         let stream = self.tls()?.connect(name, stream).await.map_err(lost)?;
-        exchange(stream, &target).await
+        exchange(stream, target, request, body).await
     }
 
     fn tls(&self) -> Result<&TlsConnector, FetchFault> {
@@ -259,30 +291,26 @@ fn redirected(from: &Uri, headers: &HeaderMap) -> Result<Uri, FetchFault> {
     if Target::of(from)?.is_same_origin(&Target::of(&next)?) { Ok(next) } else { Err(elsewhere()) }
 }
 
-/// Asks over a connection of its own, which ends with the answer.
+/// Asks over a connection of its own, which ends with the answer. The body of an answer that is no success is not read.
 async fn exchange(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     target: &Target,
-) -> Result<Answer, FetchFault> {
+    request: request::Builder,
+    body: Bytes,
+) -> Result<Response<Bytes>, FetchFault> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(FetchFault::Http)?;
     // Dropped with this future, so that a fetch that runs out of time leaves no connection behind.
     let mut driver = JoinSet::new();
     driver.spawn(connection);
-    let request = Request::get(target.path.as_str())
+    let request = request
         .header(header::HOST, &target.authority)
-        .header(header::ACCEPT, "application/jwk-set+json, application/json")
         .header(header::USER_AGENT, concat!("ownergate/", env!("CARGO_PKG_VERSION")))
         .header(header::CONNECTION, "close")
-        .body(Empty::<Bytes>::new())
+        .body(Full::new(body))
         .map_err(|_| FetchFault::Elsewhere(target.path.clone()))?;
-    let response = sender.send_request(request).await.map_err(FetchFault::Http)?;
-    match response.status() {
-        StatusCode::OK => document(response.into_body()).await.map(Answer::Document),
-        status if status.is_redirection() && response.headers().contains_key(header::LOCATION) => {
-            Ok(Answer::Redirect(response.into_parts().0.headers))
-        }
-        status => Err(FetchFault::Status(status)),
-    }
+    let (head, body) = sender.send_request(request).await.map_err(FetchFault::Http)?.into_parts();
+    let body = if head.status.is_success() { document(body).await? } else { Bytes::new() };
+    Ok(Response::from_parts(head, body))
 }
 
 async fn document(body: hyper::body::Incoming) -> Result<Bytes, FetchFault> {

@@ -116,3 +116,32 @@ pub(super) fn native_roots() -> RootCertStore {
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     roots
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Self-signed; ends on 23 November 2036.
+    const CERTIFICATE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBajCCARCgAwIBAgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhv
+c3QwHhcNMjYxMTI2MDUwMzU1WhcNMzYxMTIzMDUwMzU1WjAUMRIwEAYDVQQDDAls
+b2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAATMs9MuCTCtKVXONvt4
+UiId4AaXOHjI5cyIIvwg0WlmCRBPVYVJZujOIDv7sePacwFKVWGDpWdJMKGuJJ80
+oHW/o1MwUTAdBgNVHQ4EFgQUCzrdfEqhnEKO6E3Rg7TtINmUAPUwHwYDVR0jBBgw
+FoAUCzrdfEqhnEKO6E3Rg7TtINmUAPUwDwYDVR0TAQH/BAUwAwEB/zAKBggqhkjO
+PQQDAgNIADBFAiEA6t65l88dATDyJs1eClUSocvdkrpwVANAPmP3BWQi6Z4CIByY
+c/lQ1k8i1IFMb4u+Iluv3EIKqFfaG/KG+EwPFwft
+-----END CERTIFICATE-----
+";
+
+    #[test]
+    fn the_end_of_the_leaf_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("cert.pem");
+        fs::write(&path, CERTIFICATE).unwrap();
+        assert_eq!(expiry(&path), Some(Duration::from_secs(2_111_029_435)));
+        fs::write(&path, "no certificate").unwrap();
+        assert_eq!(expiry(&path), None);
+    }
+}

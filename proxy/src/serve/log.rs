@@ -65,6 +65,7 @@ macro_rules! event {
             client = exchange.client.map(tracing::field::display),
             method = exchange.method.as_str(),
             path = exchange.path,
+            protocol = tracing::field::debug(exchange.version),
             route = exchange.route.map(|route| route.pattern.as_str()),
             decision = decision(exchange),
             code = denial.map(|denial| denial.code.as_str()),

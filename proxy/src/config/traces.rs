@@ -2,7 +2,7 @@
 
 use http::{Uri, uri::PathAndQuery};
 
-use super::{Fault, defaults, dump::Dump, section::Section, text::Text, url};
+use super::{Fault, Warning, defaults, dump::Dump, loader::Loader, section::Section, text::Text, url};
 
 /// Where traces of exchanges go, and of how many.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,10 +39,14 @@ impl Ratio {
 /// The path that collectors take traces at where none is said (OTLP 1.0, "OTLP/HTTP Request").
 const PATH: &str = "/v1/traces";
 
+/// Where collectors take what is not sent here.
+const GRPC_PORT: u16 = 4317;
+
 impl Traces {
     /// `None` where no collector is named.
     pub(super) fn read(section: &mut Section<'_>, plain_hosts: &[Box<str>]) -> Option<Self> {
-        let otlp = section.parsed("otlp", |text| collector(text, plain_hosts));
+        let loader = section.loader;
+        let otlp = section.parsed("otlp", |text| collector(text, plain_hosts, loader));
         let sample_ratio = section.ratio("sample_ratio");
         let service_name = section.parsed("service_name", Text::not_empty);
         if section.has("sample_ratio") || section.has("service_name") {
@@ -63,8 +67,12 @@ impl Traces {
     }
 }
 
-fn collector(text: &Text, plain_hosts: &[Box<str>]) -> Result<Uri, Fault> {
+fn collector(text: &Text, plain_hosts: &[Box<str>], loader: &Loader<'_>) -> Result<Uri, Fault> {
     let uri = url::read_safe(text, plain_hosts)?;
+    if uri.port_u16() == Some(GRPC_PORT) {
+        let message = "4317 is the port of OTLP over gRPC; what is sent is OTLP over HTTP, usually at 4318".into();
+        loader.warn(Warning { place: text.place.clone(), key: text.key.as_str().into(), message });
+    }
     if uri.path_and_query().is_some_and(|path| path != "/") {
         return Ok(uri);
     }

@@ -125,6 +125,10 @@ fn what_is_unwise_or_has_no_effect_is_warned_of() {
             upstream().flags(&["--secret-file", "secret.txt", "--trusted-proxy", "0.0.0.0/0"]),
             "--trusted-proxy: everybody is trusted to say who the client is; list the proxies' own networks",
         ),
+        (
+            upstream().flags(&["--secret-file", "secret.txt", "--otlp", "http://localhost:4317"]),
+            "--otlp: 4317 is the port of OTLP over gRPC; what is sent is OTLP over HTTP, usually at 4318",
+        ),
     ];
     for (setup, warnings) in table {
         assert_eq!(setup.warnings(), warnings);

@@ -352,6 +352,33 @@ fn a_client_cannot_write_into_the_log() {
 }
 
 #[test]
+fn a_log_that_nobody_reads_loses_lines_which_are_counted_and_holds_nobody_up() {
+    let (listen, admin) = (port::free().to_string(), port::free());
+    let mut command = command("ownergate");
+    command.args(["--upstream", "http://127.0.0.1:1", "--secret", SECRET]);
+    command.args(["--listen", &listen, "--admin", &admin.to_string()]);
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("the proxy starts");
+    let address = e2e::socket::Address::Tcp(listen.parse().expect("an address"));
+    e2e::process::poll(e2e::PATIENCE, || e2e::socket::Socket::connect(&address).ok()).expect("it listens");
+    let mut wire = e2e::wire::Wire::to(&address);
+    let batch = Request::get("/api/alice/x").bytes().repeat(100);
+    // More than may wait, and what the pipe holds.
+    for _ in 0..100 {
+        wire.send(&batch);
+        (0..100).for_each(|_| wire.answer().refused(401, "token_missing"));
+    }
+    let admin = e2e::socket::Address::Tcp(admin);
+    let lost = e2e::process::poll(e2e::PATIENCE, || {
+        let metrics = e2e::wire::Wire::to(&admin).ask(&Request::get("/metrics").field("Host", "localhost")).text();
+        let count = metrics.lines().find_map(|line| line.strip_prefix("ownergate_log_lines_lost_total "))?.parse();
+        count.ok().filter(|count: &u64| *count > 0)
+    });
+    child.kill().expect("it can be ended");
+    child.wait().expect("it ends");
+    assert!(lost.is_some(), "no line was counted as lost");
+}
+
+#[test]
 fn the_log_level_changes_while_the_proxy_runs() {
     let gate = Gate::open();
     let put = |level: &str| {

@@ -109,6 +109,11 @@ impl ListQuery {
         if faults.is_empty() { Ok(read) } else { Err(faults) }
     }
 
+    /// Whether a page of it is found by looking at no more tasks than it holds.
+    pub(crate) fn is_brief(&self) -> bool {
+        self.completed.is_none() && self.search.is_none() && self.sort.key == SortKey::Id
+    }
+
     fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
         match name {
             "completed" => self.completed = Some(value.parse().map_err(|_| "must be true or false")?),

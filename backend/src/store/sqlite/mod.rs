@@ -9,8 +9,12 @@ mod writer;
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
+use std::error::Error;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
+use open::BUSY;
 pub use open::OpenError;
 
 use super::{Page, StoreError};
@@ -26,6 +30,8 @@ use writer::Writer;
 /// An open SQLite file.
 pub struct Sqlite {
     readers: Pool<SqliteConnectionManager>,
+    /// As many as there are readers: whoever waits for one holds no thread meanwhile.
+    turns: Semaphore,
     writer: Writer,
     quota: Quota,
 }
@@ -48,11 +54,13 @@ impl Sqlite {
     }
 
     pub(super) async fn list(&self, caller: Caller, query: ListQuery) -> Result<Page, StoreError> {
-        self.read(move |connection| statements::list(connection, &caller, &query)).await
+        let brief = query.is_brief();
+        let list = move |connection: &Connection| statements::list(connection, &caller, &query);
+        if brief { self.read_briefly(list).await } else { self.read(list).await }
     }
 
     pub(super) async fn find(&self, caller: Caller, id: TaskId) -> Result<Task, StoreError> {
-        self.read(move |connection| statements::find(connection, &caller, id)).await
+        self.read_briefly(move |connection| statements::find(connection, &caller, id)).await
     }
 
     pub(super) async fn change(
@@ -78,11 +86,27 @@ impl Sqlite {
         self.writer.write(move |connection| statements::delete(connection, &caller, id, &precondition)).await
     }
 
+    /// Reads a few rows: at once, while a connection is free. To wake another thread takes longer than that.
+    async fn read_briefly<T, F>(&self, statement: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        match self.readers.try_get() {
+            Some(connection) => statement(&connection),
+            None => self.read(statement).await,
+        }
+    }
+
+    /// Reads however much it is, on a thread that may take its time.
     async fn read<T, F>(&self, statement: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        let unavailable = |error: Arc<dyn Error + Send + Sync>| StoreError::Unavailable(error);
+        let turn = timeout(BUSY, self.turns.acquire()).await.map_err(|error| unavailable(Arc::new(error)))?;
+        let _turn = turn.map_err(|error| unavailable(Arc::new(error)))?;
         let readers = self.readers.clone();
         let read = move || {
             let connection = readers.get().map_err(|error| StoreError::Unavailable(Arc::new(error)))?;

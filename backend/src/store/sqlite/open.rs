@@ -8,8 +8,11 @@ use std::time::Duration;
 
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
+
+use tokio::sync::Semaphore;
 
 use super::writer::Writer;
 use super::{Sqlite, search};
@@ -32,7 +35,7 @@ fn steps() -> Vec<M<'static>> {
 const APPLICATION_ID: i64 = 0x7461_736B;
 
 /// How long a statement waits for a lock that another process holds.
-const BUSY: Duration = Duration::from_secs(2);
+pub(super) const BUSY: Duration = Duration::from_secs(2);
 
 /// How many prepared statements a connection keeps: each combination of a list's filters is one.
 const STATEMENTS: usize = 64;
@@ -143,6 +146,8 @@ impl Sqlite {
             .with_flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
             .with_init(|connection| {
                 connection.set_prepared_statement_cache_capacity(STATEMENTS);
+                // Otherwise a statement is planned anew whenever its LIMIT is bound, which costs more than to run it.
+                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
                 connection.busy_timeout(BUSY)
             });
         let readers = Pool::builder()
@@ -152,7 +157,8 @@ impl Sqlite {
             .build(manager)
             .map_err(|source| OpenError::Readers { path: path.to_owned(), source })?;
         let writer = Writer::start(connection).map_err(OpenError::Thread)?;
-        Ok(Self { readers, writer, quota })
+        let turns = Semaphore::new(READERS as usize);
+        Ok(Self { readers, turns, writer, quota })
     }
 }
 

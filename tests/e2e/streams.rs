@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use e2e::http2::{Frames, reason};
 use e2e::message::{Broken, Conversation};
 use e2e::process::poll;
 use e2e::recorder::{OK, Recorder, receive};
@@ -62,6 +63,28 @@ fn a_stream_of_events_breaks_off_when_its_token_ends() {
     assert!((2..6).contains(&lasted.as_secs()), "{lasted:?}");
     let told = poll(e2e::PATIENCE, || gate.proxy.process.log().contains("token_expired").then_some(()));
     assert!(told.is_some(), "the log does not say why:\n{}", gate.proxy.process.log());
+}
+
+#[test]
+fn a_stream_of_http_2_is_reset_alone_when_its_token_ends() {
+    let gate = strict(endless(EVENTS, EVENT), "");
+    let mut frames = Frames::to(&gate.proxy.address);
+    let ask = |frames: &mut Frames, token: &str| {
+        let bearer = format!("Bearer {token}");
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":path", "/api/alice/events"),
+            (":authority", "a"),
+            ("authorization", &bearer),
+        ];
+        frames.ask(&fields, true)
+    };
+    let (short, long) = (ask(&mut frames, &token_for(&gate, 2)), ask(&mut frames, &token_for(&gate, 600)));
+    let message = frames.message(short);
+    assert_eq!((message.reset.map(reason), message.ended), (Some("CANCEL"), false), "{message:?}");
+    let before = frames.so_far(long).content.len();
+    frames.until(long, |message| message.content.len() > before);
 }
 
 #[test]

@@ -84,8 +84,6 @@ pub(super) enum BodyFault {
     TooLarge,
     #[error("the client falls behind the rate at which a body must move")]
     TooSlow,
-    #[error("there is no more time for the answer")]
-    Overrun,
     #[error("the body broke off")]
     Cut(#[source] hyper::Error),
     #[error("the exchange has ended before the body")]
@@ -288,18 +286,20 @@ impl ResponseBody {
         Self { source, pace: tally.pace(), handed: 0, tally }
     }
 
-    /// Whether the client has taken what it was given soon enough, and the exchange has time for more.
-    fn may_go_on(&mut self) -> Result<(), BodyFault> {
+    /// Whether the exchange has time for more, and the client has taken what it was given soon enough. If not, the
+    /// watch's deadline has passed, and whoever serves the exchange cuts it off.
+    fn may_go_on(&mut self) -> bool {
         let watch = self.tally.link().watch();
         if watch.overrun().is_some() {
-            return Err(BodyFault::Overrun);
+            return false;
         }
-        if !self.pace.moved(std::mem::take(&mut self.handed), watch.millis()) {
+        let keeps_up = self.pace.moved(std::mem::take(&mut self.handed), watch.millis());
+        if !keeps_up {
+            watch.give_up();
             self.tally
                 .cut_short(Denial::from(Code::RequestTimeout).because("the client takes its answer at a trickle"));
-            return Err(BodyFault::TooSlow);
         }
-        Ok(())
+        keeps_up
     }
 
     fn hand(&mut self, bytes: usize) {
@@ -330,8 +330,8 @@ impl Body for ResponseBody {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         let this = self.get_mut();
-        if let Err(fault) = this.may_go_on() {
-            return Poll::Ready(Some(Err(fault.into())));
+        if !this.may_go_on() {
+            return Poll::Pending;
         }
         let frame = match &mut this.source {
             Source::Upstream(incoming, _) => ready!(Pin::new(incoming).poll_frame(cx)),

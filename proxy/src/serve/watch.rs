@@ -325,6 +325,11 @@ impl Watch {
         self.enter(Phase::Tunnel, expires_in.map_or(FOREVER, millis));
     }
 
+    /// The exchange must not go on: its end is now.
+    pub(super) fn give_up(&self) {
+        self.deadline.store(0, Relaxed);
+    }
+
     /// Why the exchange must not go on streaming, if so.
     pub(super) fn overrun(&self) -> Option<Overrun> {
         let now = self.now.load(Relaxed);

@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use e2e::key::Key;
-use e2e::message::{Framing, framing};
+use e2e::message::{Broken, Framing, framing};
 use e2e::port;
 use e2e::recorder::{OK, Recorder, Reply, receive};
 use e2e::request::Request;
@@ -241,6 +241,23 @@ fn a_cut_answer_never_arrives_whole() {
         match wire.outcome() {
             Outcome::Closed => {}
             Outcome::Answered(answer) => answer.refused(502, "upstream_broken"),
+        }
+    }
+}
+
+#[test]
+fn a_cut_answer_to_http_1_0_never_looks_like_the_end() {
+    // Such an answer is as long as its connection: a plain end would be the end of it.
+    for (rest, is_whole) in [("", false), ("0\r\n\r\n", true)] {
+        let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n{rest}");
+        let gate = Gate::before(Recorder::answering(move |_| Reply::send_and_close(&answer)));
+        let token = gate.token("alice");
+        let mut wire = gate.proxy.connect();
+        wire.send(format!("GET /api/alice/x HTTP/1.0\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n"));
+        let read = wire.conversation().head().and_then(|_| wire.conversation().body(Framing::UntilClose));
+        match read {
+            Ok(body) => assert!(is_whole && body.content == b"half", "{body:?}"),
+            Err(fault) => assert!(!is_whole && matches!(fault, Broken::Cut(_)), "{fault:?}"),
         }
     }
 }

@@ -369,8 +369,8 @@ impl Drop for ResponseBody {
         if self.is_end_stream() {
             self.tally.complete();
         }
-        if let Some(overrun) = self.tally.link().watch().overrun().filter(|_| !self.tally.is_complete()) {
-            self.tally.cut_short(overrun.into());
+        if !self.tally.is_complete() {
+            self.tally.break_off();
         }
         if let Source::Upstream(_, lease) = &mut self.source
             && let Some(lease) = lease.take()

@@ -108,6 +108,9 @@ async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
         tell(opening, Code::RequestTimeout).await;
         return None;
     }
+    if watch.is_broken_off() {
+        opening.reset();
+    }
     opening.is_http2().then_some(opening)
 }
 

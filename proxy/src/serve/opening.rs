@@ -50,6 +50,11 @@ impl Opening {
         matches!(self.protocol, Protocol::Http2(_))
     }
 
+    /// Ends the connection with an error instead of an end, where it can.
+    pub(super) fn reset(&self) {
+        self.stream.reset();
+    }
+
     fn poll_first(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let start = buf.filled().len();
         loop {

@@ -118,6 +118,17 @@ impl Tally {
         self.cut_short(Denial::from(Code::UpstreamBroken).because(log::chain(why)));
     }
 
+    /// The answer ends before its end.
+    pub(super) fn break_off(&mut self) {
+        if let Some(overrun) = self.link.watch().overrun() {
+            self.cut_short(overrun.into());
+        }
+        // Its clients know the end of an answer by the connection's.
+        if self.version == Version::HTTP_10 {
+            self.link.watch().break_off();
+        }
+    }
+
     /// The answer must not go on.
     pub(super) fn cut_short(&mut self, why: Denial) {
         self.denial.get_or_insert_with(|| Box::new(why));

@@ -85,6 +85,15 @@ impl<T> Tapped<T> {
     pub(super) fn new(stream: Stream, tap: T) -> Self {
         Self { stream, tap }
     }
+
+    /// Has the client see the coming end as an error. TLS needs no such help: it says a proper end (RFC 8446 §6.1),
+    /// which is not said here.
+    pub(super) fn reset(&self) {
+        if let Stream::Plain(Socket::Tcp(stream)) = &self.stream {
+            // Where the system cannot, an end is all there is.
+            let _ = stream.set_zero_linger();
+        }
+    }
 }
 
 macro_rules! each {

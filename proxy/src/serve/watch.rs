@@ -79,6 +79,7 @@ pub(super) struct Watch {
     response_head: AtomicU64,
     phase: AtomicU8,
     draining: AtomicBool,
+    broken_off: AtomicBool,
     now: Arc<AtomicU64>,
     task: AtomicWaker,
     limits: Limits,
@@ -238,6 +239,7 @@ impl Watch {
             response_head: AtomicU64::new(limits.response_head),
             phase: AtomicU8::new(Phase::Idle as u8),
             draining: AtomicBool::new(draining),
+            broken_off: AtomicBool::new(false),
             now,
             task: AtomicWaker::new(),
             limits,
@@ -353,6 +355,15 @@ impl Watch {
             4 => Phase::Tunnel,
             _ => Phase::Streams,
         }
+    }
+
+    /// The connection's end would look like the end of an answer that has none.
+    pub(super) fn break_off(&self) {
+        self.broken_off.store(true, Relaxed);
+    }
+
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.broken_off.load(Relaxed)
     }
 
     pub(super) fn is_draining(&self) -> bool {

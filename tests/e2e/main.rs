@@ -34,4 +34,5 @@ mod timeouts;
 mod tokens;
 mod traces;
 mod upstream;
+mod upstream_faults;
 mod websockets;

@@ -7,6 +7,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use socket2::SockRef;
+
 /// Where something listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
@@ -81,6 +83,14 @@ impl Socket {
         }
     }
 
+    /// Has the peer see a reset, not an end, when this is closed. What the peer has not read is lost to it.
+    pub fn reset_on_close(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => SockRef::from(stream).set_linger(Some(Duration::ZERO)),
+            Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     /// A second handle to the same connection.
     pub fn try_clone(&self) -> io::Result<Self> {
         match self {
@@ -147,5 +157,36 @@ impl Listener {
             Self::Tcp(listener) => listener.accept().and_then(|(stream, _)| Socket::from_tcp(stream)),
             Self::Unix(listener, _) => listener.accept().map(|(stream, _)| Socket::Unix(stream)),
         }
+    }
+}
+
+/// A TCP address at which connections are neither accepted nor refused: its queue is full.
+#[derive(Debug)]
+pub struct Full {
+    listener: socket2::Socket,
+    queue: Vec<TcpStream>,
+}
+
+impl Full {
+    /// Listens, and fills the queue.
+    pub fn start() -> io::Result<Self> {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        listener.listen(0)?;
+        let mut full = Self { listener, queue: Vec::new() };
+        let moment = Duration::from_millis(300);
+        while let Ok(stream) = TcpStream::connect_timeout(&full.address(), moment) {
+            full.queue.push(stream);
+        }
+        Ok(full)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener
+            .local_addr()
+            .ok()
+            .and_then(|address| address.as_socket())
+            .expect("a bound listener has an address")
     }
 }

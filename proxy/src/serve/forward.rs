@@ -64,6 +64,9 @@ pub(super) async fn forward(
     tally.asks(asked);
     let (mut response, lease) = send(pool, request, link.watch(), progress).await?;
     tally.upstream_answered(lease.endpoint(), response.status(), asked.elapsed());
+    if !has_one_framing(response.headers()) {
+        return Err(Denial::from(Code::UpstreamBroken).because("an answer whose end is said in two ways"));
+    }
     strip_hop_by_hop(response.headers_mut());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         return Ok(Forwarded { response, lease: Some(lease) });
@@ -213,6 +216,17 @@ fn broken(progress: &Progress, fault: &hyper::Error) -> Denial {
             Denial::from(Code::UpstreamBroken).because(log::chain(fault))
         }
     }
+}
+
+/// Whether the client would read the answer's end as the parser did: what is left of another coding than `chunked`
+/// would look like content, and a repeated length goes on as it came.
+fn has_one_framing(headers: &HeaderMap) -> bool {
+    let only = |name, is_plain: fn(&[u8]) -> bool| {
+        let mut values = headers.get_all(name).iter();
+        values.next().is_none_or(|value| is_plain(value.as_bytes()) && values.next().is_none())
+    };
+    only(header::TRANSFER_ENCODING, |coding| coding.eq_ignore_ascii_case(b"chunked"))
+        && only(header::CONTENT_LENGTH, |length| length.iter().all(u8::is_ascii_digit))
 }
 
 /// What concerns the upstream's connection and not the client's (RFC 9110 §7.6.1).

@@ -7,7 +7,8 @@ use std::process::ExitCode;
 use mimalloc::MiMalloc;
 use ownergate::{config::Flags, serve::systemd::Inherited};
 
-/// Small short-lived blocks on many threads, which is what an exchange allocates, are what it is made for.
+/// Small short-lived blocks on many threads, which is what an exchange allocates, are what it is made for. Without huge
+/// pages: with them every buffer takes its whole size, however little of it is used.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::watch;
-use tokio_rustls::TlsStream;
+use tokio::{sync::watch, task::spawn_local, time::timeout};
+use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::{
     census::Household,
@@ -72,54 +72,52 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(PAUSE).await;
 }
 
+/// Begins with a connection. Each step is a task of its own: the last one, which stays for as long as the connection,
+/// keeps nothing of those before it.
 fn welcome(worker: &Rc<Worker>, socket: Socket, peer: Client) {
-    match Seat::take(worker) {
-        Some(seat) => drop(tokio::task::spawn_local(open(Rc::clone(worker), socket, peer, seat))),
-        None => drop(tokio::task::spawn_local(tell(socket, Code::Overloaded))),
-    }
-}
-
-/// Finds out who the client is, where the peer is a load balancer that says so, and whether it has a place.
-async fn open(worker: Rc<Worker>, mut socket: Socket, peer: Client, mut seat: Seat) {
-    let mut client = peer;
-    let expected = worker.local().state.config.server.proxy_protocol.include(peer.address);
-    if expected {
-        // On the heap, so that no other connection carries it about.
-        client = match Box::pin(introduce(&worker, &mut socket, peer)).await {
-            Ok(client) => client,
-            Err(code) => return tell(socket, code).await,
-        };
-    }
-    if seat.join(client.address) {
-        host(worker, socket, client, seat).await;
+    let Some(seat) = Seat::take(worker) else { return refuse(socket) };
+    if worker.local().state.config.server.proxy_protocol.include(peer.address) {
+        spawn_local(introduce(Rc::clone(worker), socket, peer, seat));
     } else {
-        drop(seat);
-        tell(socket, Code::Overloaded).await;
+        admit(worker, socket, peer, seat);
     }
 }
 
-async fn introduce(worker: &Worker, socket: &mut Socket, peer: Client) -> Result<Client, Code> {
-    let limit = worker.local().state.config.timeouts.request_head;
-    let header = tokio::time::timeout(limit, proxy_protocol::read(socket, peer)).await;
-    header.map_err(|_| Code::RequestTimeout)?.map_err(|fault| {
-        tracing::debug!(peer = ?peer.address, %fault, "a listed peer did not say who its client is");
-        Code::RequestMalformed
-    })
+fn refuse(socket: Socket) {
+    spawn_local(tell(socket, Code::Overloaded));
 }
 
-async fn host(worker: Rc<Worker>, socket: Socket, client: Client, seat: Seat) {
-    // Not kept for as long as the connection is: there may be a newer one meanwhile.
-    let (acceptor, limit) = {
-        let local = worker.local();
-        (local.state.acceptor.clone(), local.state.config.timeouts.request_head)
+/// Has a load balancer say who its client is.
+async fn introduce(worker: Rc<Worker>, mut socket: Socket, peer: Client, seat: Seat) {
+    let limit = worker.local().state.config.timeouts.request_head;
+    match timeout(limit, proxy_protocol::read(&mut socket, peer)).await {
+        Ok(Ok(client)) => admit(&worker, socket, client, seat),
+        Ok(Err(fault)) => {
+            tracing::debug!(peer = ?peer.address, %fault, "a listed peer did not say who its client is");
+            tell(socket, Code::RequestMalformed).await;
+        }
+        Err(_) => tell(socket, Code::RequestTimeout).await,
+    }
+}
+
+fn admit(worker: &Rc<Worker>, socket: Socket, client: Client, mut seat: Seat) {
+    if !seat.join(client.address) {
+        return refuse(socket);
+    }
+    let acceptor = worker.local().state.acceptor.clone();
+    let worker = Rc::clone(worker);
+    match acceptor {
+        Some(acceptor) => spawn_local(secure(worker, acceptor, socket, client, seat)),
+        None => spawn_local(serve(worker, Stream::Plain(socket), client, seat)),
     };
-    let Some(acceptor) = acceptor else {
-        return serve(worker, Stream::Plain(socket), client, seat).await;
-    };
-    match tokio::time::timeout(limit, acceptor.accept(socket)).await {
+}
+
+async fn secure(worker: Rc<Worker>, acceptor: TlsAcceptor, socket: Socket, client: Client, seat: Seat) {
+    let limit = worker.local().state.config.timeouts.request_head;
+    match timeout(limit, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => {
             let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
-            serve(worker, stream, Client { tls: true, ..client }, seat).await;
+            spawn_local(serve(worker, stream, Client { tls: true, ..client }, seat));
         }
         Ok(Err(error)) => tracing::debug!(%error, "no TLS came about"),
         Err(_) => tracing::debug!("no TLS came about in time"),

@@ -83,7 +83,8 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: Client, se
 async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
     let head_bytes = link.worker.local().state.config.limits.head_bytes;
     let watch = link.watch();
-    let service = service_fn(|request| exchange(Rc::clone(link), request));
+    // On the heap, so that an idle connection keeps no room for an exchange.
+    let service = service_fn(|request| Box::pin(exchange(Rc::clone(link), request)));
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         .max_buf_size(head_bytes + SPARE_BYTES)

@@ -28,8 +28,8 @@ use crate::{
     },
 };
 
-/// Exchanges that may wait.
-const QUEUE: usize = 4096;
+/// Exchanges that may wait, of some 2 KiB at most.
+const QUEUE: usize = 2048;
 
 /// Exchanges that are sent at once, at most.
 const BATCH: usize = 512;

@@ -28,6 +28,12 @@ use crate::{
     },
 };
 
+/// The longest path that is recorded: what waits for a collector must not grow with what clients send.
+const PATH_BYTES: usize = 1024;
+
+/// And the longest method.
+const METHOD_BYTES: usize = 32;
+
 /// Takes what is recorded of exchanges to the [`super::Exporter`].
 #[derive(Clone, Debug)]
 pub struct Spans(mpsc::Sender<Record>);
@@ -41,7 +47,10 @@ pub(super) struct Record {
     upstream_time: Option<Duration>,
     request_id: Box<str>,
     client: Option<IpAddr>,
-    method: Method,
+    /// `None` for a method that is not common.
+    method: Option<&'static str>,
+    /// Then this.
+    other_method: Option<Box<str>>,
     path: Box<str>,
     version: Version,
     route: Option<Box<str>>,
@@ -68,6 +77,8 @@ impl Spans {
 
 impl Record {
     fn of(exchange: &Exchange<'_>, trace: &Trace) -> Self {
+        let cut = |text: &str, bytes| Box::from(&text[..text.floor_char_boundary(bytes)]);
+        let method = method_name(exchange.method);
         Self {
             trace: trace.clone(),
             ended: SystemTime::now(),
@@ -75,8 +86,9 @@ impl Record {
             upstream_time: exchange.upstream_time,
             request_id: exchange.request_id.into(),
             client: exchange.client,
-            method: exchange.method.clone(),
-            path: exchange.path.into(),
+            method,
+            other_method: method.is_none().then(|| cut(exchange.method.as_str(), METHOD_BYTES)),
+            path: cut(exchange.path, PATH_BYTES),
             version: exchange.version,
             route: exchange.route.map(|route| route.pattern.as_str().into()),
             code: exchange.denial.map(|denial| denial.code),
@@ -92,12 +104,8 @@ impl Record {
     }
 
     fn server(&self) -> Span {
-        let method = method_name(&self.method);
-        let name = match (&self.route, method) {
-            (Some(route), Some(method)) => format!("{method} {route}"),
-            (Some(route), None) => format!("HTTP {route}"),
-            (None, method) => method.unwrap_or("HTTP").to_owned(),
-        };
+        let method = self.method.unwrap_or("HTTP");
+        let name = self.route.as_ref().map_or_else(|| method.to_owned(), |route| format!("{method} {route}"));
         let failed = self.status.is_server_error();
         let mut attributes = self.method();
         attributes.extend([
@@ -140,7 +148,7 @@ impl Record {
         Span {
             span_id: self.trace.onward.span().to_be_bytes().into(),
             parent_span_id: self.trace.span.to_be_bytes().into(),
-            name: method_name(&self.method).unwrap_or("HTTP").to_owned(),
+            name: self.method.unwrap_or("HTTP").to_owned(),
             kind: SpanKind::Client.into(),
             attributes,
             status: Some(self.outcome(failed)),
@@ -163,12 +171,8 @@ impl Record {
     }
 
     fn method(&self) -> Vec<KeyValue> {
-        match method_name(&self.method) {
-            Some(method) => vec![text("http.request.method", method)],
-            None => {
-                vec![text("http.request.method", "_OTHER"), text("http.request.method_original", self.method.as_str())]
-            }
-        }
+        let other = self.other_method.as_deref().map(|method| text("http.request.method_original", method));
+        [text("http.request.method", self.method.unwrap_or("_OTHER"))].into_iter().chain(other).collect()
     }
 
     fn error_type(&self) -> String {
@@ -205,4 +209,69 @@ fn number(key: &str, value: u16) -> KeyValue {
 
 fn attribute(key: &str, value: Value) -> KeyValue {
     KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }), ..KeyValue::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderMap;
+
+    use super::{super::Sampler, *};
+    use crate::{config::Ratio, decide::Client};
+
+    fn exchange<'a>(trace: &'a Trace, method: &'a Method, path: &'a str) -> Exchange<'a> {
+        Exchange {
+            request_id: "1",
+            trace: Some(trace),
+            client: None,
+            method,
+            path,
+            version: Version::HTTP_2,
+            route: None,
+            identity: None,
+            denial: None,
+            shadowed: None,
+            status: StatusCode::OK,
+            upstream: None,
+            upstream_time: None,
+            duration: Duration::from_millis(5),
+            request_bytes: 0,
+            response_bytes: 0,
+            complete: true,
+        }
+    }
+
+    fn trace(ratio: f64) -> Trace {
+        let client = Client { address: None, tls: true };
+        Sampler::new(Ratio::new(ratio).unwrap()).place(&HeaderMap::new(), &client, false, &mut fastrand::Rng::new())
+    }
+
+    fn value(span: &Span, key: &str) -> Option<Value> {
+        span.attributes.iter().find(|attribute| attribute.key == key)?.value.clone()?.value
+    }
+
+    #[test]
+    fn what_a_client_makes_up_neither_names_a_span_nor_fills_the_memory() {
+        let (trace, method) = (trace(1.0), Method::from_bytes(b"MADE-UP").unwrap());
+        let path = format!("/{}", "\u{e9}".repeat(2000));
+        let record = Record::of(&exchange(&trace, &method, &path), &trace);
+        assert_eq!(record.path.len(), PATH_BYTES - 1, "a character is not cut in two");
+        let span = record.spans().next().unwrap();
+        assert_eq!(span.name, "HTTP");
+        assert_eq!(value(&span, "http.request.method"), Some(Value::StringValue("_OTHER".into())));
+        assert_eq!(value(&span, "http.request.method_original"), Some(Value::StringValue("MADE-UP".into())));
+        assert_eq!(value(&span, "network.protocol.version"), Some(Value::StringValue("2".into())));
+        assert_eq!(span.end_time_unix_nano - span.start_time_unix_nano, 5_000_000);
+    }
+
+    #[test]
+    fn what_does_not_fit_the_queue_is_dropped_and_what_is_not_sampled_never_gets_there() {
+        let (sender, mut queue) = mpsc::channel(1);
+        let spans = Spans::new(sender);
+        for ratio in [0.0, 1.0, 1.0] {
+            let trace = trace(ratio);
+            spans.tell(&exchange(&trace, &Method::GET, "/"));
+        }
+        assert!(queue.try_recv().is_ok_and(|record| record.trace.is_recorded()));
+        assert!(queue.try_recv().is_err());
+    }
 }

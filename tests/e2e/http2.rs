@@ -13,24 +13,24 @@ use e2e::socket::Socket;
 use crate::configured::{MAIN, OWNER, configured, configured_before};
 use crate::gate::Gate;
 
-type Fields<'a> = Vec<(&'a str, &'a str)>;
+pub(crate) type Fields<'a> = Vec<(&'a str, &'a str)>;
 
 /// The pseudo-fields of a request.
-fn pseudo<'a>(method: &'a str, target: &'a str) -> Fields<'a> {
+pub(crate) fn pseudo<'a>(method: &'a str, target: &'a str) -> Fields<'a> {
     vec![(":method", method), (":scheme", "http"), (":path", target), (":authority", "app.test")]
 }
 
 /// The fields of a request with these credentials.
-fn request<'a>(method: &'a str, target: &'a str, authorization: &'a str) -> Fields<'a> {
+pub(crate) fn request<'a>(method: &'a str, target: &'a str, authorization: &'a str) -> Fields<'a> {
     [pseudo(method, target), vec![("authorization", authorization)]].concat()
 }
 
 impl Gate {
-    fn speak(&self) -> Frames {
+    pub(crate) fn speak(&self) -> Frames {
         Frames::to(&self.proxy.address)
     }
 
-    fn authorization(&self) -> String {
+    pub(crate) fn authorization(&self) -> String {
         format!("Bearer {}", self.token("alice"))
     }
 

@@ -47,7 +47,7 @@ pub use peers::Peers;
 pub use secret::{Hidden, Secret, SecretOrigin};
 pub use server::{Server, ServerTls, Sockets};
 pub use traces::{Ratio, Traces};
-pub use upstream::{Endpoint, Upstream, UpstreamTls};
+pub use upstream::{Endpoint, Upstream, UpstreamProtocol, UpstreamTls};
 
 /// Everything that the proxy needs to run, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Upstreams: the applications behind the proxy.
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, str::FromStr};
 
 use super::{
-    Fault,
+    Fault, UnknownName,
     address::unix_path,
     dump::{Dump, quoted_key},
     loader::Loader,
@@ -19,8 +19,20 @@ pub struct Upstream {
     pub name: Box<str>,
     /// Its addresses, tried in turn.
     pub endpoints: Vec<Endpoint>,
+    /// What is spoken with it.
+    pub protocol: UpstreamProtocol,
     /// TLS towards it; `None` for plain HTTP.
     pub tls: Option<UpstreamTls>,
+}
+
+/// What is spoken with an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UpstreamProtocol {
+    /// HTTP/1.1: a connection for each exchange at a time.
+    #[default]
+    Http1,
+    /// HTTP/2, with prior knowledge where there is no TLS: gRPC needs it.
+    Http2,
 }
 
 /// One address of an upstream.
@@ -68,7 +80,8 @@ impl Upstream {
             section.loader.report(section.fault_at(key, "a key of TLS beside a url without it", "an https:// url"));
         }
         let endpoints = addresses.into_iter().map(|(endpoint, _)| endpoint).collect();
-        Some(Self { name: name.into(), endpoints, tls: secure.then_some(tls) })
+        let protocol = section.parsed("protocol", |text| text.parse("http/1.1 or http/2")).unwrap_or_default();
+        Some(Self { name: name.into(), endpoints, protocol, tls: secure.then_some(tls) })
     }
 
     pub(super) fn write(&self, dump: &mut Dump<'_>) {
@@ -80,6 +93,7 @@ impl Upstream {
         };
         let urls: Vec<String> = self.endpoints.iter().map(url).collect();
         dump.list("url", urls);
+        dump.entry("protocol", self.protocol.as_str());
         if let Some(tls) = &self.tls {
             dump.optional("server_name", tls.server_name.as_deref());
             dump.optional("ca", tls.ca.as_deref().map(|path| dump.path(path)));
@@ -88,6 +102,26 @@ impl Upstream {
                 dump.entry("client_key", dump.path(key));
             }
         }
+    }
+}
+
+impl UpstreamProtocol {
+    const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+
+    /// The name in the file.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "http/1.1",
+            Self::Http2 => "http/2",
+        }
+    }
+}
+
+impl FromStr for UpstreamProtocol {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Self::ALL.into_iter().find(|protocol| protocol.as_str() == name).ok_or(UnknownName)
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) enum DialFault {
     Tls(#[source] io::Error),
     #[error("HTTP with the upstream failed")]
     Handshake(#[source] hyper::Error),
+    #[error("a connection that several requests waited for did not come about")]
+    Shared,
 }
 
 /// Connects, within `limit` altogether.

@@ -17,6 +17,7 @@ use super::{
     consent::{self, Consent},
     dial::DialFault,
     log,
+    multiplexed::{self, Fate},
     signer::SIGNED_IDENTITY,
     tally::{REQUEST_ID, Tally},
     upgrade,
@@ -24,7 +25,10 @@ use super::{
     watch::{Overrun, Terms, Watch},
     worker::Local,
 };
-use crate::decide::{Code, Denial, Permit, named_by};
+use crate::{
+    config::UpstreamProtocol,
+    decide::{Code, Denial, Permit, named_by},
+};
 
 /// The upstream's response head, and the connection that its body comes from.
 type Answer = (Response<Incoming>, Lease);
@@ -48,18 +52,24 @@ pub(super) async fn forward(
     progress: &Rc<Progress>,
     tally: &mut Tally,
 ) -> Result<Forwarded, Denial> {
-    let upgrade = upgrade::asked(&mut head);
+    let pool = local.pool(permit.upstream()).ok_or(Code::UpstreamUnreachable)?;
+    let http2 = pool.protocol() == UpstreamProtocol::Http2;
+    // HTTP/2 has no upgrades (RFC 9113 §8.6): a request for one goes on as if it were none.
+    let upgrade = upgrade::asked(&mut head).filter(|_| !http2);
     link.watch().permit(&terms(link, local, permit));
     let consent = consent::is_expected(&head).then(Consent::default);
     let body = upload(link, local, permit, consent.as_ref(), progress)?;
+    let takes_trailers = http2 && takes_trailers(&head.headers);
     let mut request = onward(link, local, permit, head, body, tally);
+    if http2 {
+        request = in_http2(request, pool, takes_trailers);
+    }
     if let Some(upgrade) = &upgrade {
         upgrade.set(request.headers_mut());
     }
     if let Some(consent) = &consent {
         consent.watch(&mut request);
     }
-    let pool = local.pool(permit.upstream()).ok_or(Code::UpstreamUnreachable)?;
     let asked = Instant::now();
     tally.asks(asked);
     let (mut response, lease) = send(pool, request, link.watch(), progress).await?;
@@ -145,8 +155,24 @@ fn onward(
     Request::from_parts(head, body)
 }
 
-/// Sends once, and once more on a fresh connection if a kept one died and that can do no harm: the request never
-/// reached the upstream, or it has no body, is idempotent and not a byte of an answer came.
+/// Whether the client takes what stands behind a body: gRPC insists on being asked so (RFC 9110 §10.1.4).
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let codings = headers.get_all(header::TE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+fn in_http2(request: Request<RequestBody>, pool: &Pool, takes_trailers: bool) -> Request<RequestBody> {
+    let (mut head, body) = request.into_parts();
+    head.headers.remove(header::TRANSFER_ENCODING);
+    if takes_trailers {
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    multiplexed::address(&mut head, pool.is_tls());
+    Request::from_parts(head, body)
+}
+
+/// Sends once, and once more on a fresh connection if a kept one failed and that can do no harm: the request never
+/// reached the upstream, or it has no body, and was refused unseen or is idempotent and not a byte of an answer came.
 async fn send(
     pool: &Rc<Pool>,
     mut request: Request<RequestBody>,
@@ -157,13 +183,18 @@ async fn send(
     loop {
         let Some(leased) = in_time(pool.lease(wanted), watch).await else { return Err(late(progress, watch)) };
         let mut lease = leased.map_err(|fault| unreachable(&fault))?;
-        let spare = if lease.is_fresh() { None } else { repeatable(&request) };
+        let spare = if lease.is_fresh() { None } else { repeatable(&request, pool) };
         let Some(outcome) = in_time(lease.send(request), watch).await else { return Err(late(progress, watch)) };
         let mut fault = match outcome {
             Ok(response) => return Ok((response, lease)),
             Err(fault) => fault,
         };
-        let again = fault.take_message().or(spare.filter(|_| !lease.is_answered()));
+        let fate = lease.fate(fault.error());
+        let again = fault.take_message().or(spare.filter(|spare| match fate {
+            Fate::Refused => true,
+            Fate::Unknown => spare.method().is_idempotent(),
+            Fate::Ended => false,
+        }));
         request = match again {
             Some(again) if !lease.is_fresh() => again,
             Some(_) | None => return Err(broken(progress, &fault.into_error())),
@@ -172,9 +203,10 @@ async fn send(
     }
 }
 
-/// A copy of a request that may be sent twice (RFC 9110 §9.2.2).
-fn repeatable(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    if !request.method().is_idempotent() || !request.body().is_end_stream() {
+/// A copy of a request that may be sent twice (RFC 9110 §9.2.2), or that this upstream can refuse unseen.
+fn repeatable(request: &Request<RequestBody>, pool: &Pool) -> Option<Request<RequestBody>> {
+    let refusable = pool.protocol() == UpstreamProtocol::Http2;
+    if !(refusable || request.method().is_idempotent()) || !request.body().is_end_stream() {
         return None;
     }
     let mut copy = Request::new(RequestBody::Empty);

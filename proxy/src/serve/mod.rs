@@ -26,6 +26,7 @@ pub mod jwks;
 mod listen;
 pub mod log;
 pub mod metrics;
+mod multiplexed;
 mod opening;
 mod pace;
 mod process;

@@ -14,6 +14,7 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
+    tls::HTTP2,
     transport::{Stream, Tapped},
     watch::Watch,
 };
@@ -40,7 +41,7 @@ impl Opening {
     pub(super) fn new(stream: Stream, watch: Arc<Watch>) -> Self {
         let protocol = match &stream {
             Stream::Plain(_) => Protocol::Unknown(Vec::new()),
-            Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2") => Protocol::Http2(Bytes::new()),
+            Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(HTTP2) => Protocol::Http2(Bytes::new()),
             Stream::Tls(_) => Protocol::Http1,
         };
         Self { stream: Tapped::new(stream, watch), protocol }

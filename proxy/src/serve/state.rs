@@ -72,7 +72,7 @@ impl State {
         });
         let certificate_expiry = config.server.tls.as_ref().and_then(|files| tls::expiry(&files.certificate));
         let connectors = config.upstreams.iter().map(|upstream| {
-            let opened = UpstreamConnector::new(upstream.tls.as_ref()?);
+            let opened = UpstreamConnector::new(upstream.tls.as_ref()?, upstream.protocol);
             opened.map_err(|source| note(format!("[upstream.{}]", upstream.name), source.into())).ok()
         });
         let connectors = connectors.collect();

@@ -11,7 +11,10 @@ use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use x509_cert::{Certificate, der::Decode};
 
 use super::transport::{Socket, Stream};
-use crate::config::{ServerTls, UpstreamTls};
+use crate::config::{ServerTls, UpstreamProtocol, UpstreamTls};
+
+/// HTTP/2's name in the negotiation of protocols (RFC 9113 §3.2).
+pub(super) const HTTP2: &[u8] = b"h2";
 
 /// Why certificates or keys cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -41,18 +44,21 @@ pub(super) struct UpstreamConnector {
 }
 
 impl UpstreamConnector {
-    pub(super) fn new(tls: &UpstreamTls) -> Result<Self, TlsFault> {
+    pub(super) fn new(tls: &UpstreamTls, protocol: UpstreamProtocol) -> Result<Self, TlsFault> {
         let roots = match &tls.ca {
             Some(path) => root_store(certificates(path)?)?,
             None => native_roots(),
         };
         let builder = ClientConfig::builder().with_root_certificates(roots);
-        let config = match &tls.client_certificate {
+        let mut config = match &tls.client_certificate {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
                 builder.with_client_auth_cert(certificates(chain)?, private_key(key)?).map_err(TlsFault::Unusable)?
             }
         };
+        if protocol == UpstreamProtocol::Http2 {
+            config.alpn_protocols = vec![HTTP2.to_vec()];
+        }
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), server_name: tls.server_name.clone() })
     }
 
@@ -61,6 +67,10 @@ impl UpstreamConnector {
         let name = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
         let stream = self.connector.connect(name, socket).await?;
+        let wanted = self.connector.config().alpn_protocols.first().map(Vec::as_slice);
+        if wanted.is_some() && stream.get_ref().1.alpn_protocol() != wanted {
+            return Err(io::Error::other("the upstream does not speak HTTP/2"));
+        }
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
     }
 }
@@ -80,7 +90,7 @@ pub(super) fn acceptor(tls: &ServerTls) -> Result<TlsAcceptor, TlsFault> {
     };
     let chain = certificates(&tls.certificate)?;
     let mut config = builder.with_single_cert(chain, private_key(&tls.key)?).map_err(TlsFault::Unusable)?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![HTTP2.to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 

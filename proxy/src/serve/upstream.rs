@@ -24,17 +24,18 @@ use super::{
     body::RequestBody,
     counts::{self, Count},
     dial::{DialFault, dial},
+    multiplexed::{Fate, Multiplexed, Share},
     tls::UpstreamConnector,
-    transport::{Answered, Tapped},
+    transport::{Answered, Stream, Tapped},
     watch::Clock,
 };
-use crate::config::{self, Endpoint};
+use crate::config::{self, Endpoint, UpstreamProtocol};
 
 /// Idle connections that are kept to one endpoint.
 const IDLE: usize = 256;
 
 /// Milliseconds for which one is kept.
-const IDLE_TIME: u64 = 60_000;
+pub(super) const IDLE_TIME: u64 = 60_000;
 
 /// The largest response head, and the most that is read ahead of a client that reads slowly.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -57,6 +58,8 @@ struct Place {
     endpoint: Endpoint,
     /// The oldest first.
     idle: RefCell<Vec<Idle>>,
+    /// Of an upstream that speaks HTTP/2.
+    multiplexed: Multiplexed,
     ejected_until: Cell<u64>,
 }
 
@@ -74,12 +77,18 @@ struct Connection {
 /// The task that moves a connection's bytes. It ends with this, and the connection with it.
 struct Driver(AbortHandle);
 
-/// A connection for one exchange. It is closed when this is dropped, unless it is kept.
+/// A connection for one exchange, or a share of one.
 pub(super) struct Lease {
     pool: Rc<Pool>,
     place: usize,
-    connection: Connection,
+    carrier: Carrier,
     fresh: bool,
+}
+
+enum Carrier {
+    /// Closed when it is dropped, unless it is kept.
+    Whole(Connection),
+    Shared(Share),
 }
 
 /// Which connections will do.
@@ -87,7 +96,7 @@ pub(super) struct Lease {
 pub(super) enum Wanted {
     /// Any.
     Any,
-    /// One that nobody has used.
+    /// One that nobody has used, or that is shared and still of use.
     Fresh,
 }
 
@@ -101,6 +110,7 @@ impl Pool {
         let place = |endpoint: &Endpoint| Place {
             endpoint: endpoint.clone(),
             idle: RefCell::default(),
+            multiplexed: Multiplexed::new(),
             ejected_until: Cell::new(0),
         };
         let endpoints = upstream.endpoints.iter().map(place).collect();
@@ -120,17 +130,13 @@ impl Pool {
     pub(super) async fn lease(self: &Rc<Self>, wanted: Wanted) -> Result<Lease, DialFault> {
         let mut fault = DialFault::NoAddress;
         for place in self.in_turn() {
-            if wanted == Wanted::Any
-                && let Some(connection) = self.endpoints[place].take(self.clock.millis())
-            {
-                return Ok(Lease { pool: Rc::clone(self), place, connection, fresh: false });
+            let lease = |carrier, fresh| Lease { pool: Rc::clone(self), place, carrier, fresh };
+            if let Some(carrier) = self.kept(&self.endpoints[place], wanted) {
+                return Ok(lease(carrier, wanted == Wanted::Fresh));
             }
             // On the heap, so that requests that need no new connection carry nothing of it about.
             match Box::pin(self.connect(&self.endpoints[place])).await {
-                Ok(connection) => {
-                    counts::add(Count::UpstreamConnected);
-                    return Ok(Lease { pool: Rc::clone(self), place, connection, fresh: true });
-                }
+                Ok(carrier) => return Ok(lease(carrier, true)),
                 Err(error) => {
                     counts::add(Count::UpstreamUnreached);
                     self.eject(place);
@@ -146,6 +152,7 @@ impl Pool {
         let now = self.clock.millis();
         for place in &self.endpoints {
             place.idle.borrow_mut().retain(|idle| idle.is_usable(now));
+            place.multiplexed.sweep(now);
         }
     }
 
@@ -162,21 +169,47 @@ impl Pool {
         turn(false).chain(turn(true))
     }
 
-    async fn connect(&self, place: &Place) -> Result<Connection, DialFault> {
-        let stream = dial(&place.endpoint, self.tls.as_ref(), self.connect).await?;
-        let answered = Answered::default();
-        let io = TokioIo::new(Tapped::new(stream, answered.clone()));
-        let (sender, driver) =
-            http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(io).await.map_err(DialFault::Handshake)?;
-        // How it ends is told to whoever waits for an answer on it.
-        let driver = Driver(tokio::task::spawn_local(driver.with_upgrades()).abort_handle());
-        Ok(Connection { sender, answered, _driver: driver })
+    pub(super) fn protocol(&self) -> UpstreamProtocol {
+        self.upstream.protocol
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    fn kept(&self, place: &Place, wanted: Wanted) -> Option<Carrier> {
+        match (self.upstream.protocol, wanted) {
+            (UpstreamProtocol::Http1, Wanted::Any) => place.take(self.clock.millis()).map(Carrier::Whole),
+            (UpstreamProtocol::Http1, Wanted::Fresh) => None,
+            (UpstreamProtocol::Http2, _) => place.multiplexed.take().map(Carrier::Shared),
+        }
+    }
+
+    async fn connect(&self, place: &Place) -> Result<Carrier, DialFault> {
+        let dialled = dial(&place.endpoint, self.tls.as_ref(), self.connect);
+        match self.upstream.protocol {
+            UpstreamProtocol::Http1 => Connection::open(dialled.await?).await.map(Carrier::Whole),
+            UpstreamProtocol::Http2 => place.multiplexed.connect(&self.clock, dialled).await.map(Carrier::Shared),
+        }
     }
 
     fn eject(&self, place: usize) {
         if let Some(place) = self.endpoints.get(place) {
             place.ejected_until.set(self.clock.millis() + EJECTION);
         }
+    }
+}
+
+impl Connection {
+    async fn open(stream: Stream) -> Result<Self, DialFault> {
+        let answered = Answered::default();
+        let io = TokioIo::new(Tapped::new(stream, answered.clone()));
+        let (sender, driver) =
+            http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(io).await.map_err(DialFault::Handshake)?;
+        counts::add(Count::UpstreamConnected);
+        // How it ends is told to whoever waits for an answer on it.
+        let driver = Driver(tokio::task::spawn_local(driver.with_upgrades()).abort_handle());
+        Ok(Self { sender, answered, _driver: driver })
     }
 }
 
@@ -205,29 +238,39 @@ impl Lease {
         &self.pool.endpoints[self.place].endpoint
     }
 
-    /// Whether this is the connection's first exchange.
+    /// Whether there is no better one to be had after it.
     pub(super) fn is_fresh(&self) -> bool {
         self.fresh
     }
 
-    /// Whether any byte of an answer has come.
-    pub(super) fn is_answered(&self) -> bool {
-        self.connection.answered.any()
+    /// What became of a request that failed so.
+    pub(super) fn fate(&self, error: &hyper::Error) -> Fate {
+        match &self.carrier {
+            Carrier::Whole(connection) if connection.answered.any() => Fate::Ended,
+            Carrier::Whole(_) => Fate::Unknown,
+            Carrier::Shared(share) => share.fate(error),
+        }
     }
 
     /// Sends the request; ends with the response head.
-    pub(super) fn send(
+    pub(super) async fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
-        self.connection.answered.begin();
-        self.connection.sender.try_send_request(request)
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        match &mut self.carrier {
+            Carrier::Whole(connection) => {
+                connection.answered.begin();
+                connection.sender.try_send_request(request).await
+            }
+            Carrier::Shared(share) => share.send(request).await,
+        }
     }
 
     /// Gives the connection back after a whole exchange, if it can have another.
     pub(super) fn keep(self) {
-        let Self { pool, place, connection, .. } = self;
-        if connection.sender.is_ready()
+        let Self { pool, place, carrier, .. } = self;
+        if let Carrier::Whole(connection) = carrier
+            && connection.sender.is_ready()
             && let Some(place) = pool.endpoints.get(place)
         {
             let mut idle = place.idle.borrow_mut();

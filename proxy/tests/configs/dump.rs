@@ -62,6 +62,7 @@ client_certificate = "jwks.json"
 client_key = "jwks.json"
 [upstream.plain]
 url = ["http://b", "unix:run/x.sock"]
+protocol = "http/2"
 [[route]]
 path = "/api/{user_id}/**"
 access = { owner = "user_id" }

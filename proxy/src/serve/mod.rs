@@ -5,7 +5,8 @@
 //! share is locked while a known token is served.
 //!
 //! A request's way: [`listen`] and [`accept`] take its connection, [`connection`] (and [`http2`]) read requests from it,
-//! [`exchange`] decides and answers each, [`forward`] speaks with the [`upstream`].
+//! [`exchange`] decides and answers each, [`forward`] speaks with the [`upstream`]. What became of it is told once, by
+//! [`tally`], to [`log`], [`metrics`] and [`trace`].
 
 mod accept;
 pub mod admin;

@@ -10,6 +10,7 @@ mod configured;
 mod cors;
 mod gate;
 mod http2;
+mod http2_hostile;
 mod http2_upstream;
 mod identity_header;
 mod issuers;

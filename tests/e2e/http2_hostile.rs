@@ -293,6 +293,31 @@ fn row_101_rapid_resets_end_their_connection() {
 }
 
 #[test]
+fn row_101_resets_that_come_a_little_later_end_their_connection_too() {
+    let gate = silent();
+    let authorization = gate.authorization();
+    let fields = request("GET", "/api/alice/flood", &authorization);
+    let mut frames = gate.speak();
+    let ping = Frame::new(kind::PING, 0, 0, [0; 8]);
+    let served = (0..1_000).take_while(|_| {
+        let stream = frames.ask(&fields, true);
+        // Its answer says that the request has been seen.
+        frames.send(&ping);
+        let seen = loop {
+            match frames.frame() {
+                Ok(Some(frame)) if frame.kind == kind::PING => break true,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break false,
+            }
+        };
+        seen && frames.send(&Frame::reset(stream, 8))
+    });
+    let served = served.count();
+    assert!((100..500).contains(&served), "{served} requests were left unanswered");
+    assert_eq!(gate.proxy.ask_admin("/livez").status, 200);
+}
+
+#[test]
 fn row_102_a_header_block_without_end_ends_its_connection() {
     for piece in [vec![], block(&[("x-a", &"a".repeat(16_000))]), block(&[("x", "")])] {
         let gate = Gate::open();

@@ -33,6 +33,7 @@ mod smuggling;
 mod streams;
 mod tasks;
 mod timeouts;
+mod tls;
 mod tokens;
 mod traces;
 mod upstream;

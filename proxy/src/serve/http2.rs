@@ -34,6 +34,10 @@ const RESET_STREAMS: usize = 20;
 /// Streams that a client made the proxy reset: more are an attack (CVE-2025-8671).
 const FAULTY_STREAMS: usize = 128;
 
+/// Exchanges that a client may leave before there is an answer, if it leaves more than it stays for: each has cost its
+/// upstream a request, and the client nothing.
+const LEFT_STREAMS: usize = 200;
+
 /// The exchanges of one connection.
 #[derive(Clone)]
 struct Streams(Rc<Shared>);
@@ -41,6 +45,10 @@ struct Streams(Rc<Shared>);
 struct Shared {
     connection: Rc<Link>,
     open: Cell<usize>,
+    /// How many there were.
+    begun: Cell<usize>,
+    /// How many of them were left before there was an answer.
+    left: Cell<usize>,
     /// Whether the client was told that no more streams are taken.
     parting: Cell<bool>,
     /// The watch of the exchange that is about to become a task.
@@ -69,7 +77,7 @@ pub(super) async fn serve(link: Rc<Link>, stream: Opening) {
     );
     poll_fn(|context| {
         loop {
-            if connection.as_mut().poll(context).is_ready() {
+            if connection.as_mut().poll(context).is_ready() || streams.is_flood() {
                 return Poll::Ready(());
             }
             let expired = watch.poll_expired(context);
@@ -88,8 +96,19 @@ pub(super) async fn serve(link: Rc<Link>, stream: Opening) {
 
 impl Streams {
     fn of(connection: Rc<Link>) -> Self {
-        let (open, parting) = (Cell::new(0), Cell::new(false));
-        Self(Rc::new(Shared { connection, open, parting, next: RefCell::default() }))
+        Self(Rc::new(Shared {
+            connection,
+            open: Cell::default(),
+            begun: Cell::default(),
+            left: Cell::default(),
+            parting: Cell::default(),
+            next: RefCell::default(),
+        }))
+    }
+
+    fn is_flood(&self) -> bool {
+        let left = self.0.left.get();
+        left > LEFT_STREAMS && left > self.0.begun.get() / 2
     }
 
     fn is_parting(&self) -> bool {
@@ -115,7 +134,6 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
         let watch = self.0.next.take();
         let open = Open::new(&self.0);
         tokio::task::spawn_local(async move {
-            let _open = open;
             let mut exchange = pin!(exchange);
             // Leaving it resets the stream.
             poll_fn(|context| match exchange.as_mut().poll(context) {
@@ -123,6 +141,7 @@ impl<F: Future<Output = ()> + 'static> Executor<F> for Streams {
                 ended => ended,
             })
             .await;
+            open.end(watch.is_some_and(|watch| watch.phase() == Phase::Exchange));
         });
     }
 }
@@ -149,7 +168,15 @@ impl Open {
         if shared.open.replace(shared.open.get() + 1) == 0 {
             shared.connection.watch().streams();
         }
+        shared.begun.set(shared.begun.get() + 1);
         Self(Rc::clone(shared))
+    }
+
+    /// The exchange has ended, before an answer began or not.
+    fn end(self, left: bool) {
+        if left {
+            self.0.left.set(self.0.left.get() + 1);
+        }
     }
 }
 

@@ -1,0 +1,69 @@
+//! TLS on both sides of the proxy: one stands in front of another, which has the certificate and a backend.
+
+use e2e::http2::{Frame, Frames};
+use e2e::key::Key;
+use e2e::recorder::Recorder;
+use e2e::socket::Address;
+use e2e::stack::{Proxy, SECRET};
+
+use crate::configured::{MAIN, OWNER};
+use crate::gate::Gate;
+use crate::http2::request;
+
+/// A certificate for `localhost`, and its key.
+fn certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// A gate that reaches `backend` through a second proxy behind TLS, and that proxy. The second is spoken to in
+/// `protocol`; the backend speaks `backends`.
+fn gate(backend: Recorder, protocol: &str, backends: &str) -> (Gate, Proxy) {
+    let (certificate, key) = certificate();
+    let upstream = |protocol: &str, url: &str| format!("[upstream.app]\nprotocol = \"{protocol}\"\nurl = \"{url}\"\n");
+    let tls = "[server.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
+    let forward = "forward_credentials = true\n";
+    let inner = format!("{MAIN}{OWNER}{tls}{}", upstream(backends, &backend.url()));
+    let inner = Proxy::configured(&inner).file("secret", SECRET).file("cert.pem", &certificate).file("key.pem", key);
+    let inner = inner.start();
+    let Address::Tcp(address) = &inner.address else { panic!("it listens on TCP") };
+    let outer = upstream(protocol, &format!("https://localhost:{}", address.port()));
+    let outer = format!("{MAIN}{OWNER}{forward}{outer}ca = \"cert.pem\"\n");
+    let outer = Proxy::configured(&outer).file("secret", SECRET).file("cert.pem", certificate).start();
+    (Gate::of(backend, outer, Key::shared(SECRET)), inner)
+}
+
+#[test]
+fn both_protocols_are_agreed_on_within_tls() {
+    for (protocol, version) in [("http/1.1", "HTTP/1.1"), ("http/2", "HTTP/2.0")] {
+        let (gate, inner) = gate(Recorder::start(), protocol, "http/1.1");
+        let received = gate.forwards(&gate.by_alice("/api/alice/x"));
+        assert_eq!(received.user(), b"alice");
+        assert_eq!(received.head.values("x-forwarded-proto"), ["https"], "{protocol}");
+        assert_eq!(received.head.values("host"), ["app.test"], "{protocol}");
+        let line = inner.process.wait_for_line("/api/alice/x");
+        assert!(line.contains(version), "{protocol}: {line}");
+    }
+}
+
+#[test]
+fn grpc_passes_through_two_proxies_and_tls() {
+    let backend = Recorder::by_hand(|conversation, _| {
+        let Some(mut frames) = Frames::serving(conversation, &[]) else { return };
+        while let Some(stream) = frames.accept() {
+            frames.send(&Frame::headers(stream, &[(":status", "200"), ("content-type", "application/grpc")], false));
+            let message = frames.message(stream);
+            frames.send(&Frame::data(stream, message.content, false));
+            frames.send(&Frame::headers(stream, &[("grpc-status", "0")], true));
+        }
+    });
+    let (gate, _inner) = gate(backend, "http/2", "http/2");
+    let authorization = gate.authorization();
+    let mut frames = gate.speak();
+    let stream =
+        frames.ask(&[request("POST", "/api/alice/Call", &authorization), vec![("te", "trailers")]].concat(), false);
+    frames.until(stream, |message| !message.fields.is_empty());
+    frames.send(&Frame::data(stream, "echo", true));
+    let message = frames.message(stream);
+    assert_eq!((&message.content[..], message.trailer("grpc-status").as_deref()), (&b"echo"[..], Some("0")));
+}

@@ -6,6 +6,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -21,7 +22,7 @@ use super::{
     pace::Pace,
     tally::Tally,
     upstream::Lease,
-    watch::{Overrun, Phase},
+    watch::{Overrun, Phase, Watch},
     worker::Local,
 };
 use crate::decide::{Code, Denial, RouteId};
@@ -132,10 +133,10 @@ impl Progress {
     }
 
     /// Nobody will take the rest of it. A client that waits to be asked for it is not asked.
-    pub(super) fn abandon(&self) {
+    pub(super) fn abandon(&self, watch: &Arc<Watch>) {
         let unread = self.incoming.take().filter(|unread| !unread.is_end_stream());
         if let Some(unread) = unread.filter(|_| !self.apart && self.state.get() != Upstate::Unasked) {
-            discard(unread);
+            discard(unread, Arc::clone(watch));
         }
     }
 }
@@ -266,7 +267,7 @@ impl ResponseBody {
     pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, tally: Box<Tally>) -> Self {
         tally.link().watch().answer_begins();
         if incoming.is_end_stream() {
-            tally.progress().abandon();
+            tally.abandon_request();
         }
         Self::new(Source::Upstream(incoming, lease), tally)
     }
@@ -311,15 +312,17 @@ impl ResponseBody {
 
 /// Reads a request's body that nobody wants, so that its connection can be kept. A large or slow one is not worth it:
 /// its connection is closed.
-pub(super) fn discard(mut unread: Incoming) {
+fn discard(mut unread: Incoming, watch: Arc<Watch>) {
+    let request = watch.reading();
     let all = async move {
         let mut bytes = 0;
         while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut unread).poll_frame(cx)).await {
             bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
             if bytes > DISCARDED_BYTES {
-                break;
+                return;
             }
         }
+        watch.all_read(request);
     };
     tokio::task::spawn_local(tokio::time::timeout(DISCARDING, all));
 }
@@ -344,7 +347,7 @@ impl Body for ResponseBody {
             None => this.tally.complete(),
         }
         if this.is_end_stream() || frame.is_none() {
-            this.tally.progress().abandon();
+            this.tally.abandon_request();
         }
         Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
     }

@@ -13,20 +13,23 @@ use super::{
     reply,
     tally::{REQUEST_ID, Tally},
 };
-use crate::decide::{Decision, Denial, Head};
+use crate::decide::{Code, Decision, Denial, Head};
 
 /// Decides the request and answers it: with the upstream's answer where it may be forwarded, with the proxy's own
 /// where it may not, or where the upstream gives none.
 pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
-    link.watch().begin();
     let local = link.worker.local();
     let (parts, body) = request.into_parts();
     let progress = Rc::new(Progress::of(body, &parts));
+    link.watch().begin(progress.declared().is_none());
     let mut tally = Tally::begin(&link, &local, &parts, &progress);
     let request_id = tally.request_id().clone();
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let head = Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
     let decision = match local.state.rates.check_address(tally.client()) {
+        Ok(()) if link.watch().is_suspect() => {
+            Decision::Refuse(Denial::from(Code::RequestMalformed).because("a line that ends with LF alone"))
+        }
         Ok(()) => local.decide(&head).await,
         Err(denial) => Decision::Refuse(denial),
     };
@@ -66,7 +69,7 @@ fn refuse(denial: Denial, mut tally: Box<Tally>) -> Response<ResponseBody> {
 
 fn own(status: StatusCode, mut headers: HeaderMap, mut body: Bytes, mut tally: Box<Tally>) -> Response<ResponseBody> {
     tally.answered(status);
-    tally.progress().abandon();
+    tally.abandon_request();
     if tally.is_head_alone() {
         headers.insert(header::CONTENT_LENGTH, body.len().into());
         body.clear();

@@ -24,6 +24,7 @@ mod forward;
 mod http2;
 mod identify;
 pub mod jwks;
+mod lines;
 mod listen;
 pub mod log;
 pub mod metrics;

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     tls::HTTP2,
-    transport::{Stream, Tapped},
+    transport::{Inbound, Stream, Tapped},
     watch::Watch,
 };
 
@@ -24,7 +24,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// A client's stream. Reading HTTP/1 from one that turns out to be HTTP/2 fails, and leaves it open: it can then be read
 /// anew, from its first byte.
 pub(super) struct Opening {
-    stream: Tapped<Arc<Watch>>,
+    stream: Tapped<Inbound>,
     protocol: Protocol,
 }
 
@@ -44,7 +44,7 @@ impl Opening {
             Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(HTTP2) => Protocol::Http2(Bytes::new()),
             Stream::Tls(_) => Protocol::Http1,
         };
-        Self { stream: Tapped::new(stream, watch), protocol }
+        Self { stream: Tapped::new(stream, Inbound::new(watch)), protocol }
     }
 
     pub(super) fn is_http2(&self) -> bool {

@@ -79,14 +79,14 @@ impl Tally {
         Pace::of(&self.local.state.config)
     }
 
-    /// The request's body.
-    pub(super) fn progress(&self) -> &Progress {
-        &self.progress
-    }
-
     /// Whether the answer is a head without its body (RFC 9110 §9.3.2).
     pub(super) fn is_head_alone(&self) -> bool {
         self.method == Method::HEAD
+    }
+
+    /// Nobody will take the rest of the request's body.
+    pub(super) fn abandon_request(&self) {
+        self.progress.abandon(self.link.watch());
     }
 
     pub(super) fn request_id(&self) -> &HeaderValue {

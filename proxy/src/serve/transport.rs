@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_rustls::TlsStream;
 
-use super::watch::Watch;
+use super::{
+    lines::Lines,
+    watch::{Phase, Watch},
+};
 
 /// A connection of the kernel.
 pub(super) enum Socket {
@@ -42,20 +45,38 @@ pub(super) struct Tapped<T> {
 
 /// Who is told.
 pub(super) trait Tap: Unpin {
-    /// Bytes have come in.
-    fn heard(&self);
+    /// These bytes have come in.
+    fn heard(&mut self, bytes: &[u8]);
     /// Bytes have gone out.
     fn told(&self);
 }
 
-/// Towards a client: progress moves the deadline.
-impl Tap for Arc<Watch> {
-    fn heard(&self) {
-        Watch::heard(self);
+/// Towards a client: progress moves the deadline, and the line ends of heads are looked at.
+pub(super) struct Inbound {
+    watch: Arc<Watch>,
+    lines: Lines,
+}
+
+impl Inbound {
+    pub(super) fn new(watch: Arc<Watch>) -> Self {
+        Self { watch, lines: Lines::default() }
+    }
+}
+
+impl Tap for Inbound {
+    fn heard(&mut self, bytes: &[u8]) {
+        let is_head = self.watch.expects_head();
+        if !is_head || self.watch.phase() == Phase::Idle {
+            self.lines.begin();
+        }
+        if is_head && self.lines.are_bare(bytes) {
+            self.watch.suspect();
+        }
+        self.watch.heard();
     }
 
     fn told(&self) {
-        Watch::told(self);
+        self.watch.told();
     }
 }
 
@@ -74,7 +95,7 @@ impl Answered {
 }
 
 impl Tap for Answered {
-    fn heard(&self) {
+    fn heard(&mut self, _: &[u8]) {
         self.0.store(true, Ordering::Relaxed);
     }
 
@@ -146,8 +167,8 @@ impl<T: Tap> AsyncRead for Tapped<T> {
         let this = self.get_mut();
         let before = buf.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
-        if buf.filled().len() > before {
-            this.tap.heard();
+        if let Some(came @ [_, ..]) = buf.filled().get(before..) {
+            this.tap.heard(came);
         }
         Poll::Ready(Ok(()))
     }

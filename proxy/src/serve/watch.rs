@@ -32,6 +32,9 @@ const SWEEP: u64 = 1_000;
 /// Milliseconds that an answer has to end which begins as its caller's token does.
 const GRACE: u64 = 1_000;
 
+/// The bit of a request of which nothing more is to come.
+const ALL_READ: u64 = 1;
+
 /// The deadline of what may take as long as it likes.
 const FOREVER: u64 = u64::MAX;
 
@@ -78,6 +81,9 @@ pub(super) struct Watch {
     /// How long the upstream may take for its response head.
     response_head: AtomicU64,
     phase: AtomicU8,
+    /// The number of the latest request, twice, and one more once all of it has been read.
+    reading: AtomicU64,
+    suspect: AtomicBool,
     draining: AtomicBool,
     broken_off: AtomicBool,
     now: Arc<AtomicU64>,
@@ -238,6 +244,8 @@ impl Watch {
             expiry: AtomicU64::new(FOREVER),
             response_head: AtomicU64::new(limits.response_head),
             phase: AtomicU8::new(Phase::Idle as u8),
+            reading: AtomicU64::new(ALL_READ),
+            suspect: AtomicBool::new(false),
             draining: AtomicBool::new(draining),
             broken_off: AtomicBool::new(false),
             now,
@@ -262,8 +270,10 @@ impl Watch {
         }
     }
 
-    /// A request head has come; the upstream will owe a response head.
-    pub(super) fn begin(&self) {
+    /// A request head has come, and nothing may follow it; the upstream will owe a response head.
+    pub(super) fn begin(&self, is_all: bool) {
+        let next = (self.reading.load(Relaxed) | ALL_READ) + 1;
+        self.reading.store(if is_all { next | ALL_READ } else { next }, Relaxed);
         self.allow(self.limits.response_head, self.limits.exchange, FOREVER);
     }
 
@@ -273,9 +283,36 @@ impl Watch {
         self.allow(limit(terms.response_head), limit(terms.exchange), expires_in);
     }
 
+    /// What tells the request that is being read from another.
+    pub(super) fn reading(&self) -> u64 {
+        self.reading.load(Relaxed)
+    }
+
+    /// All of this request has been read; what comes next is a head.
+    pub(super) fn all_read(&self, request: u64) {
+        if self.reading.load(Relaxed) == request {
+            self.reading.store(request | ALL_READ, Relaxed);
+        }
+    }
+
+    /// Whether bytes that come now are those of a head.
+    pub(super) fn expects_head(&self) -> bool {
+        matches!(self.phase(), Phase::Idle | Phase::Head) && self.reading() & ALL_READ != 0
+    }
+
+    /// The head that is coming may have been read in another way by whoever stands in front.
+    pub(super) fn suspect(&self) {
+        self.suspect.store(true, Relaxed);
+    }
+
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Relaxed)
+    }
+
     /// All of the request has gone on. It came in time: that its caller's token ends meanwhile is no reason to hold
     /// back what became of it.
     pub(super) fn request_sent(&self) {
+        self.all_read(self.reading());
         if self.phase() == Phase::Exchange {
             self.enter(Phase::Exchange, self.response_head.load(Relaxed));
         }

@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use e2e::http2::{Frame, Frames};
 use e2e::message::Broken;
 use e2e::recorder::{OK, Recorder, receive};
 use e2e::request::Request;
@@ -24,6 +25,9 @@ fn slow(before: Duration, inside: Duration) -> Recorder {
         }
     })
 }
+
+/// RFC 9113 §6.5.2.
+const INITIAL_WINDOW_SIZE: u16 = 4;
 
 const MOMENT: Duration = Duration::from_millis(10);
 const LONG: Duration = Duration::from_secs(3);
@@ -114,25 +118,28 @@ fn a_body_at_the_wanted_rate_and_one_that_waits_for_its_backend_are_let_through(
 
 #[test]
 fn an_answer_that_is_taken_at_a_trickle_is_cut() {
-    let (report, reported) = channel();
-    let backend = Recorder::by_hand(move |mut conversation, _| {
+    let backend = Recorder::by_hand(|mut conversation, _| {
         let Ok(Some(_)) = receive(&mut conversation, 0) else { return };
-        let _ = conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n");
-        while conversation.send(&[b'x'; 64 << 10]).is_ok() {}
-        report.send(()).expect("the test waits");
+        let _ = conversation.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+        while conversation.send(format!("32\r\n{}\r\n", "x".repeat(50)).as_bytes()).is_ok() {}
     });
-    // A megabyte per second, and it may be ten seconds behind: no step is late, the whole is.
-    let pace = "[limits]\nbody_rate = 1048576\n[timeouts]\nbody_idle = 4\n";
-    let gate = configured_before(backend, &format!("{MAIN}{OWNER}{pace}"));
-    let mut wire = gate.proxy.connect();
-    wire.send(gate.by_alice("/api/alice/large").bytes());
-    wire.head();
-    let until = Instant::now() + e2e::PATIENCE;
-    while Instant::now() < until && reported.try_recv().is_err() {
-        std::thread::sleep(Duration::from_millis(100));
-        if wire.conversation().take(20 << 10).is_err() {
-            return;
-        }
+    let gate = configured_before(backend, &format!("{MAIN}{OWNER}{PACE}"));
+    // Through the windows of HTTP/2, which can be as small as the client likes: no step is late, the whole is.
+    let window = 50;
+    let mut frames = Frames::with_settings(&gate.proxy.address, &[(INITIAL_WINDOW_SIZE, window)]);
+    let bearer = format!("Bearer {}", gate.token("alice"));
+    let fields = [(":method", "GET"), (":scheme", "http"), (":path", "/api/alice/x"), (":authority", "a")];
+    let stream = frames.ask(&[&fields[..], &[("authorization", &bearer)]].concat(), true);
+    let (started, mut taken) = (Instant::now(), window);
+    while frames
+        .until(stream, |message| message.content.len() >= taken as usize || message.reset.is_some())
+        .reset
+        .is_none()
+    {
+        assert!(started.elapsed() < Duration::from_secs(8), "the answer goes on for ever");
+        std::thread::sleep(Duration::from_millis(200));
+        frames.send(&Frame::window(stream, window));
+        taken += window;
     }
-    assert!(Instant::now() < until, "the answer goes on for ever");
+    assert!(!frames.so_far(stream).ended);
 }

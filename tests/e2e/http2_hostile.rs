@@ -168,6 +168,9 @@ fn malformed_requests_reach_nobody() {
     let fields = request("GET", "/api/alice/x", &authorization);
     let with = |name, value| [&fields[..], &[(name, value)]].concat();
     let without = |name: &str| -> Fields<'_> { fields.iter().copied().filter(|(known, _)| *known != name).collect() };
+    let replaced = |name: &'static str, value: &'static str| -> Fields<'_> {
+        fields.iter().map(|(known, old)| if *known == name { (name, value) } else { (*known, *old) }).collect()
+    };
     let mut judged = Judged::default();
     let malformed = "stream | connection | 400";
     for (name, fields, wanted) in [
@@ -195,6 +198,15 @@ fn malformed_requests_reach_nobody() {
         ("a space in a name", with("x a", "1"), malformed),
         ("a colon in a name", with("x:a", "1"), malformed),
         ("an empty name", with("", "1"), malformed),
+        (
+            "a request line as the method",
+            [&[(":method", "GET /api/bob/x HTTP/1.1\r\nx:")], &fields[1..]].concat(),
+            malformed,
+        ),
+        ("a request line as the path", replaced(":path", "/api/alice/x HTTP/1.1\r\nx-user-id: bob"), malformed),
+        ("a space in the query", replaced(":path", "/api/alice/x?a b"), malformed),
+        ("a line end in the authority", replaced(":authority", "app.test\r\nx-user-id: bob"), malformed),
+        ("a path in the authority", replaced(":authority", "app.test/api/bob"), malformed),
         ("CONNECT to a protocol", [&[(":method", "CONNECT"), (":protocol", "websocket")], &fields[1..]].concat(), {
             "405 | stream | connection"
         }),

@@ -337,6 +337,20 @@ fn a_broken_body_never_arrives_whole() {
 }
 
 #[test]
+fn a_client_that_waits_is_asked_for_its_body() {
+    let gate = gate(|frames, stream, _| {
+        let content = frames.message(stream).content;
+        answer(frames, stream, &String::from_utf8_lossy(&content));
+    });
+    let mut wire = gate.proxy.connect();
+    let waiting = Request::new("POST", "/api/alice/x").bearer(&gate.token("alice")).field("Expect", "100-continue");
+    wire.send(waiting.field("Content-Length", "4").bytes());
+    assert_eq!(wire.head().start_line, "HTTP/1.1 100 Continue");
+    wire.send("body");
+    assert_eq!(wire.answer().expect(200).text(), "body");
+}
+
+#[test]
 fn bodies_of_every_size_arrive_whole() {
     let gate = gate(|frames, stream, _| {
         let message = frames.message(stream);

@@ -57,13 +57,10 @@ pub(super) async fn forward(
     // HTTP/2 has no upgrades (RFC 9113 §8.6): a request for one goes on as if it were none.
     let upgrade = upgrade::asked(&mut head).filter(|_| !http2);
     link.watch().permit(&terms(link, local, permit));
-    let consent = consent::is_expected(&head).then(Consent::default);
+    // Of HTTP/2 nothing is heard before the answer, so that there is nothing to wait for.
+    let consent = (!http2 && consent::is_expected(&head)).then(Consent::default);
     let body = upload(link, local, permit, consent.as_ref(), progress)?;
-    let takes_trailers = http2 && takes_trailers(&head.headers);
-    let mut request = onward(link, local, permit, head, body, tally);
-    if http2 {
-        request = in_http2(request, pool, takes_trailers);
-    }
+    let mut request = onward(link, local, permit, pool, head, body, tally);
     if let Some(upgrade) = &upgrade {
         upgrade.set(request.headers_mut());
     }
@@ -134,22 +131,30 @@ fn onward(
     link: &Link,
     local: &Local,
     permit: &Permit,
+    pool: &Pool,
     head: Parts,
     body: RequestBody,
     tally: &Tally,
 ) -> Request<RequestBody> {
+    let http2 = pool.protocol() == UpstreamProtocol::Http2;
+    let takes_trailers = http2 && takes_trailers(&head.headers);
     let mut head = local.state.gate.onward(permit, head, &link.client).into_parts();
     head.headers.insert(REQUEST_ID, tally.request_id().clone());
     if let Some(trace) = tally.trace() {
         trace.set(&mut head.headers);
     }
-    // HTTP/1.0 clients may send none; what goes out is HTTP/1.1, which needs one (RFC 9112 §3.2).
+    // HTTP/1.0 clients may send none; what goes out needs one (RFC 9112 §3.2).
     head.headers.entry(header::HOST).or_insert_with(|| local.host_of(permit.upstream()));
     if let Some(proof) = local.proof(permit) {
         head.headers.insert(SIGNED_IDENTITY, proof);
     }
-    // Without it, the client side of hyper takes a GET to have no body.
-    if body.size_hint().exact().is_none() {
+    if takes_trailers {
+        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if http2 {
+        multiplexed::address(&mut head, pool.is_tls());
+    } else if body.size_hint().exact().is_none() {
+        // Without it, the client side of hyper takes a GET to have no body.
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
     Request::from_parts(head, body)
@@ -159,16 +164,6 @@ fn onward(
 fn takes_trailers(headers: &HeaderMap) -> bool {
     let codings = headers.get_all(header::TE).iter().flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     codings.into_iter().any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
-}
-
-fn in_http2(request: Request<RequestBody>, pool: &Pool, takes_trailers: bool) -> Request<RequestBody> {
-    let (mut head, body) = request.into_parts();
-    head.headers.remove(header::TRANSFER_ENCODING);
-    if takes_trailers {
-        head.headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    }
-    multiplexed::address(&mut head, pool.is_tls());
-    Request::from_parts(head, body)
 }
 
 /// Sends once, and once more on a fresh connection if a kept one failed and that can do no harm: the request never

@@ -3,9 +3,10 @@
 
     cargo build --release -p task-service && bench/tasks/run.py [--seconds 10] [--rounds 3]
 
-Needs wrk (apt-get install wrk) and the packages of requirements.txt. Both servers run one process on all cores, on SQLite with
-write-ahead logging and synchronous=FULL, on the same disk; the peer checks a token for every request, as it would have to,
-and the task service is asked as the proxy asks it. Every figure is of one round; the table tells the median of the rounds.
+Needs wrk (apt-get install wrk) and a Python with the packages of requirements.txt. The peer runs as uvicorn runs it unless told
+otherwise, in one process, and once more with a worker for each core. All keep SQLite on the same disk with write-ahead logging and
+synchronous=FULL; the peer checks a token for every request, as it would have to, and the task service is asked as the proxy asks
+it. Every figure is of one round; the table tells the median of the rounds. Memory is that of all processes of a server.
 """
 
 import argparse
@@ -28,6 +29,8 @@ ROOT = HERE.parent.parent
 SECRET = "a secret for this measurement alone, 32+"
 CONNECTIONS = 64
 LIST_TASKS = 20
+WORKERS = os.cpu_count()
+OURS, PEERS = "task-service", {"FastAPI": 1, f"FastAPI, {WORKERS} workers": WORKERS}
 LOADS = {"creates": "durable creates", "lists": f"lists of {LIST_TASKS} tasks"}
 
 
@@ -46,15 +49,18 @@ class Server:
         self.name, self.port = name, free_port()
         token = jwt.encode({"sub": "reader", "exp": time.time() + 3600}, SECRET, "HS256")
         writer = jwt.encode({"sub": "writer", "exp": time.time() + 3600}, SECRET, "HS256")
-        if name == "task-service":
+        if name == OURS:
             command = [binary, "--listen", f"127.0.0.1:{self.port}"]
             command += ["--database", folder / "tasks.db"]
             self.headers = {user: {"X-User-Id": user} for user in ("reader", "writer")}
         else:
             command = [sys.executable, "-m", "uvicorn", "--app-dir", HERE, "peer:app", "--port", str(self.port)]
-            command += ["--log-level", "warning", "--no-access-log"]
+            command += ["--log-level", "warning", "--no-access-log", "--workers", str(PEERS[name])]
             self.headers = {"reader": {"Authorization": f"Bearer {token}"}, "writer": {"Authorization": f"Bearer {writer}"}}
-        environment = os.environ | {"PEER_SECRET": SECRET, "PEER_DATABASE": str(folder / "peer.db")}
+        environment = os.environ | {"PEER_SECRET": SECRET, "PEER_DATABASE": str(folder / f"{name}.db")}
+        if name in PEERS:
+            # The tables once, before the workers: each of them would make them.
+            subprocess.run([sys.executable, "-c", "import peer"], env=environment, cwd=HERE, check=True)
         self.process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
 
     def prepare(self):
@@ -94,8 +100,9 @@ class Server:
         return rate, float(number) * {"us": 1e-3, "ms": 1, "s": 1e3}[unit]
 
     def peak_memory(self):
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        processes = [Path(f"/proc/{process}/status").read_text() for process in (self.process.pid, *children)]
+        return sum(int(re.search(r"VmHWM:\s+(\d+)", status)[1]) for status in processes) / 1024
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
@@ -106,7 +113,7 @@ def measure(binary, seconds, rounds):
     figures = {}
     with tempfile.TemporaryDirectory(dir=ROOT / "target") as folder, ExitStack() as stack:
         servers = []
-        for name in ("task-service", "FastAPI"):
+        for name in (OURS, *PEERS):
             servers.append(Server(name, Path(folder), binary))
             stack.callback(servers[-1].stop)
         for server in servers:
@@ -121,28 +128,31 @@ def measure(binary, seconds, rounds):
 
 
 def table(figures, memory, conditions):
-    lines = [conditions, "", "| | task-service | FastAPI | ratio |", "| --- | ---: | ---: | ---: |"]
+    def row(title, form, figure, ratio):
+        peers = [f"{figure(peer):{form}} | {ratio(figure(OURS), figure(peer)):.1f} ×" for peer in PEERS]
+        return f"| {title} | {figure(OURS):{form}} | {' | '.join(peers)} |"
+
+    more, less = (lambda ours, theirs: ours / theirs), (lambda ours, theirs: theirs / ours)
+    lines = [conditions, "", f"| | {OURS} | {' | ratio | '.join(PEERS)} | ratio |", "| --- | ---: |" + " ---: | ---: |" * len(PEERS)]
     for load, title in LOADS.items():
-        (ours, our_p99), (theirs, their_p99) = figures["task-service", load], figures["FastAPI", load]
-        lines.append(f"| {title} a second | {ours:,.0f} | {theirs:,.0f} | {ours / theirs:.1f} × |")
-        lines.append(f"| … 99th percentile, ms | {our_p99:.1f} | {their_p99:.1f} | {their_p99 / our_p99:.1f} × |")
-    ours, theirs = memory["task-service"], memory["FastAPI"]
-    lines.append(f"| peak memory, MiB | {ours:.0f} | {theirs:.0f} | {theirs / ours:.1f} × |")
+        lines.append(row(f"{title} a second", ",.0f", lambda name: figures[name, load][0], more))
+        lines.append(row("… 99th percentile, ms", ",.1f", lambda name: figures[name, load][1], less))
+    lines.append(row("peak memory, MiB", ",.0f", lambda name: memory[name], less))
     return "\n".join(lines) + "\n"
 
 
 def plot(figures):
     bars, top = [], 20
     for load, title in LOADS.items():
-        most = max(figures[name, load][0] for name in ("task-service", "FastAPI"))
+        most = max(figures[name, load][0] for name in (OURS, *PEERS))
         bars.append(f'<text x="10" y="{top}" class="title">{title} a second, {CONNECTIONS} connections</text>')
-        for name, colour in (("task-service", "#2a7"), ("FastAPI", "#999")):
+        for name in (OURS, *PEERS):
             top += 26
             rate = figures[name, load][0]
-            width = max(2, 420 * rate / most)
+            width, colour = max(2, 380 * rate / most), "#2a7" if name == OURS else "#999"
             bars.append(f'<text x="10" y="{top}">{name}</text>')
-            bars.append(f'<rect x="110" y="{top - 14}" width="{width:.0f}" height="18" fill="{colour}"/>')
-            bars.append(f'<text x="{118 + width:.0f}" y="{top}">{rate:,.0f}</text>')
+            bars.append(f'<rect x="150" y="{top - 14}" width="{width:.0f}" height="18" fill="{colour}"/>')
+            bars.append(f'<text x="{158 + width:.0f}" y="{top}">{rate:,.0f}</text>')
         top += 44
     style = "text{font:13px sans-serif;fill:#444}.title{font-weight:bold}"
     body = "\n".join(bars)

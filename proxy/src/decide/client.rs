@@ -7,12 +7,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, header, request::Parts};
 use super::{Gate, head::is_authority, headers::first_untrusted};
 
 /// What the connection says of the client, as against what the client says of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Client {
-    /// The peer's address; `None` on a unix-domain socket.
-    pub address: Option<IpAddr>,
-    /// Whether the connection is TLS.
-    pub tls: bool,
+    address: Option<IpAddr>,
+    /// The address as upstreams are told it: written once a connection rather than once a request.
+    text: Option<HeaderValue>,
+    tls: bool,
 }
 
 /// What the upstream is told of the connection.
@@ -30,11 +30,35 @@ const PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 
+impl Client {
+    /// A client at an address, `None` on a unix-domain socket; an IPv4 address that came over an IPv6 socket is IPv4.
+    /// `tls` says whether the connection is TLS.
+    pub fn new(address: Option<IpAddr>, tls: bool) -> Self {
+        let address = address.map(|address| address.to_canonical());
+        Self { address, text: address.and_then(text), tls }
+    }
+
+    /// The peer's address; `None` on a unix-domain socket.
+    pub fn address(&self) -> Option<IpAddr> {
+        self.address
+    }
+
+    /// Whether the connection is TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The same client, seen through TLS.
+    #[must_use]
+    pub fn over_tls(self) -> Self {
+        Self { tls: true, ..self }
+    }
+}
+
 impl Gate {
-    /// The address to know a client by: the peer's, or what trusted proxies say of it. An IPv4 address that came over
-    /// an IPv6 socket is IPv4.
+    /// The address to know a client by: the peer's, or what trusted proxies say of it.
     pub fn client_address(&self, headers: &HeaderMap, client: &Client) -> Option<IpAddr> {
-        let peer = client.address?.to_canonical();
+        let peer = client.address?;
         let believed = self.is_trusted(peer).then(|| chain_of(headers)).flatten();
         believed.and_then(|chain| first_untrusted(&chain, |hop| self.is_trusted(hop))).or(Some(peer))
     }
@@ -45,21 +69,16 @@ impl Gate {
     }
 
     pub(super) fn forwarded(&self, parts: &Parts, client: &Client) -> Forwarded {
-        let peer = client.address.map(|address| address.to_canonical());
         let trusted = self.trusts(client);
-        let text = |address: IpAddr| HeaderValue::try_from(address.to_string()).ok();
-        let (chain, address) = match peer {
+        let (chain, address) = match client.address {
             Some(peer) if trusted => {
                 let chain = chain_of(&parts.headers).map_or(peer.to_string(), |before| format!("{before}, {peer}"));
                 (chain.try_into().ok(), self.client_address(&parts.headers, client).and_then(text))
             }
-            Some(_) | None => {
-                let own = peer.and_then(text);
-                (own.clone(), own)
-            }
+            Some(_) | None => (client.text.clone(), client.text.clone()),
         };
         let own = HeaderValue::from_static(if client.tls { "https" } else { "http" });
-        let told = |name, valid: fn(&str) -> bool| single(&parts.headers, name, valid).filter(|_| trusted);
+        let told = |name, valid: fn(&str) -> bool| trusted.then(|| single(&parts.headers, name, valid)).flatten();
         let authority = parts.uri.authority().and_then(|authority| HeaderValue::from_str(authority.as_str()).ok());
         Forwarded {
             trusted,
@@ -87,6 +106,10 @@ impl Forwarded {
             }
         }
     }
+}
+
+fn text(address: IpAddr) -> Option<HeaderValue> {
+    HeaderValue::try_from(address.to_string()).ok()
 }
 
 fn chain_of(headers: &HeaderMap) -> Option<String> {

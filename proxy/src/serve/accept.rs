@@ -76,7 +76,7 @@ async fn pause(error: &io::Error) {
 /// keeps nothing of those before it.
 fn welcome(worker: &Rc<Worker>, socket: Socket, peer: Client) {
     let Some(seat) = Seat::take(worker) else { return refuse(socket) };
-    if worker.local().state.config.server.proxy_protocol.include(peer.address) {
+    if worker.local().state.config.server.proxy_protocol.include(peer.address()) {
         spawn_local(introduce(Rc::clone(worker), socket, peer, seat));
     } else {
         admit(worker, socket, peer, seat);
@@ -89,11 +89,11 @@ fn refuse(socket: Socket) {
 
 /// Has a load balancer say who its client is.
 async fn introduce(worker: Rc<Worker>, mut socket: Socket, peer: Client, seat: Seat) {
-    let limit = worker.local().state.config.timeouts.request_head;
+    let (limit, address) = (worker.local().state.config.timeouts.request_head, peer.address());
     match timeout(limit, proxy_protocol::read(&mut socket, peer)).await {
         Ok(Ok(client)) => admit(&worker, socket, client, seat),
         Ok(Err(fault)) => {
-            tracing::debug!(peer = ?peer.address, %fault, "a listed peer did not say who its client is");
+            tracing::debug!(peer = ?address, %fault, "a listed peer did not say who its client is");
             tell(socket, Code::RequestMalformed).await;
         }
         Err(_) => tell(socket, Code::RequestTimeout).await,
@@ -101,7 +101,7 @@ async fn introduce(worker: Rc<Worker>, mut socket: Socket, peer: Client, seat: S
 }
 
 fn admit(worker: &Rc<Worker>, socket: Socket, client: Client, mut seat: Seat) {
-    if !seat.join(client.address) {
+    if !seat.join(client.address()) {
         return refuse(socket);
     }
     let acceptor = worker.local().state.acceptor.clone();
@@ -117,7 +117,7 @@ async fn secure(worker: Rc<Worker>, acceptor: TlsAcceptor, socket: Socket, clien
     match timeout(limit, acceptor.accept(socket)).await {
         Ok(Ok(stream)) => {
             let stream = Stream::Tls(Box::new(TlsStream::Server(stream)));
-            spawn_local(serve(worker, stream, Client { tls: true, ..client }, seat));
+            spawn_local(serve(worker, stream, client.over_tls(), seat));
         }
         Ok(Err(error)) => tracing::debug!(%error, "no TLS came about"),
         Err(_) => tracing::debug!("no TLS came about in time"),

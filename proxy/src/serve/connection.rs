@@ -64,7 +64,7 @@ impl Link {
     /// One more stream of this connection, with deadlines of its own.
     pub(super) fn stream(&self) -> Self {
         let watched = self.worker.clock.watch_stream(self.watch());
-        Self { worker: Rc::clone(&self.worker), client: self.client, hold: Hold::Stream(watched) }
+        Self { worker: Rc::clone(&self.worker), client: self.client.clone(), hold: Hold::Stream(watched) }
     }
 }
 

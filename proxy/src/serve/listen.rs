@@ -174,11 +174,11 @@ impl Listener {
         match &self.queue {
             OpenQueue::Tcp(listener) => {
                 let (stream, peer) = listener.accept().await?;
-                Ok((Socket::Tcp(stream), Client { address: Some(peer.ip()), tls: false }))
+                Ok((Socket::Tcp(stream), Client::new(Some(peer.ip()), false)))
             }
             OpenQueue::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
-                Ok((Socket::Unix(stream), Client { address: None, tls: false }))
+                Ok((Socket::Unix(stream), Client::new(None, false)))
             }
         }
     }

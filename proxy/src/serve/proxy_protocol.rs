@@ -82,7 +82,7 @@ fn of_v1(header: &[u8], peer: Client) -> Result<Client, HeaderFault> {
         v1::Addresses::Tcp6(addresses) => addresses.source_address.into(),
         v1::Addresses::Unknown => return Ok(peer),
     };
-    Ok(Client { address: Some(address), tls: false })
+    Ok(Client::new(Some(address), false))
 }
 
 fn of_v2(header: &[u8], peer: Client) -> Result<Client, HeaderFault> {
@@ -94,7 +94,7 @@ fn of_v2(header: &[u8], peer: Client) -> Result<Client, HeaderFault> {
         (v2::Command::Proxy, v2::Addresses::IPv6(addresses)) => Some(addresses.source_address.into()),
         (v2::Command::Proxy, v2::Addresses::Unix(_)) => None,
     };
-    Ok(Client { address, tls: spoke_tls(&header)? })
+    Ok(Client::new(address, spoke_tls(&header)?))
 }
 
 fn spoke_tls(header: &v2::Header<'_>) -> Result<bool, HeaderFault> {
@@ -115,13 +115,15 @@ mod tests {
 
     use super::*;
 
-    const PEER: Client = Client { address: Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1))), tls: false };
+    fn peer() -> Client {
+        Client::new(Some(IpAddr::from([10, 0, 0, 1])), false)
+    }
 
     /// What is read of the header, and what is left for who reads next.
     fn of(bytes: &[u8]) -> (Result<Client, HeaderFault>, Vec<u8>) {
         let mut rest = bytes;
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let client = runtime.block_on(read(&mut rest, PEER));
+        let client = runtime.block_on(read(&mut rest, peer()));
         (client, rest.to_vec())
     }
 
@@ -133,7 +135,7 @@ mod tests {
     }
 
     fn at(address: &str, tls: bool) -> Option<Client> {
-        Some(Client { address: Some(address.parse().unwrap()), tls })
+        Some(Client::new(Some(address.parse().unwrap()), tls))
     }
 
     /// Version 2 of this command, family and protocol, and rest.
@@ -150,8 +152,8 @@ mod tests {
         assert_eq!(client(b"PROXY TCP6 2001:db8::7 2001:db8::1 1 2\r\n"), at("2001:db8::7", false));
         let longest = format!("PROXY TCP6 {0} {0} 65535 65535\r\n", "ffff:".repeat(7) + "ffff");
         assert_eq!(client(longest.as_bytes()), at("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", false));
-        assert_eq!(client(b"PROXY UNKNOWN\r\n"), Some(PEER));
-        assert_eq!(client(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"), Some(PEER));
+        assert_eq!(client(b"PROXY UNKNOWN\r\n"), Some(peer()));
+        assert_eq!(client(b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n"), Some(peer()));
     }
 
     #[test]
@@ -162,14 +164,14 @@ mod tests {
         let with = |tls: u8| [IPV4, &[0x04, 0, 1, 0], &[0x20, 0, 5, tls, 0, 0, 0, 0]].concat();
         assert_eq!(client(&v2(1, 0x11, &with(1))), at("192.0.2.7", true));
         assert_eq!(client(&v2(1, 0x11, &with(6))), at("192.0.2.7", false), "a certificate without TLS is none");
-        assert_eq!(client(&v2(1, 0x31, &[0; 216])), Some(Client { address: None, tls: false }));
+        assert_eq!(client(&v2(1, 0x31, &[0; 216])), Some(Client::new(None, false)));
     }
 
     #[test]
     fn a_balancer_that_speaks_for_itself_keeps_its_address() {
-        assert_eq!(client(&v2(0, 0x00, b"")), Some(PEER));
-        assert_eq!(client(&v2(0, 0x11, IPV4)), Some(PEER));
-        assert_eq!(client(&v2(1, 0x00, b"")), Some(PEER));
+        assert_eq!(client(&v2(0, 0x00, b"")), Some(peer()));
+        assert_eq!(client(&v2(0, 0x11, IPV4)), Some(peer()));
+        assert_eq!(client(&v2(1, 0x00, b"")), Some(peer()));
     }
 
     #[test]

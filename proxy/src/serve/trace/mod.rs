@@ -71,7 +71,7 @@ impl Sampler {
             None => Context::begin(random.u128(1..), id(random), sampled),
         };
         let parent = parent.map(Context::span);
-        Trace { onward, span: id(random), parent, tls: client.tls, asked: None, endpoint: None }
+        Trace { onward, span: id(random), parent, tls: client.is_tls(), asked: None, endpoint: None }
     }
 }
 
@@ -113,7 +113,9 @@ mod tests {
     use super::*;
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    const CLIENT: Client = Client { address: None, tls: false };
+    fn client() -> Client {
+        Client::new(None, false)
+    }
     const UNSAMPLED: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
 
     fn headers(lines: &[(HeaderName, &'static str)]) -> HeaderMap {
@@ -122,7 +124,7 @@ mod tests {
 
     fn place(ratio: f64, parent: &'static str, trusted: bool) -> Trace {
         let headers = headers(&[(TRACEPARENT, parent)]);
-        Sampler::new(Ratio::new(ratio).unwrap()).place(&headers, &CLIENT, trusted, &mut Rng::with_seed(7))
+        Sampler::new(Ratio::new(ratio).unwrap()).place(&headers, &client(), trusted, &mut Rng::with_seed(7))
     }
 
     #[test]
@@ -143,7 +145,8 @@ mod tests {
     fn a_part_of_the_exchanges_is_recorded_also_of_one_trace() {
         let (sampler, mut random) = (Sampler::new(Ratio::new(0.25).unwrap()), Rng::with_seed(7));
         let headers = headers(&[(TRACEPARENT, PARENT)]);
-        let recorded = (0..4000).filter(|_| sampler.place(&headers, &CLIENT, false, &mut random).is_recorded()).count();
+        let recorded =
+            (0..4000).filter(|_| sampler.place(&headers, &client(), false, &mut random).is_recorded()).count();
         assert!((800..1200).contains(&recorded), "{recorded}");
     }
 

@@ -241,7 +241,7 @@ mod tests {
     }
 
     fn trace(ratio: f64) -> Trace {
-        let client = Client { address: None, tls: true };
+        let client = Client::new(None, true);
         Sampler::new(Ratio::new(ratio).unwrap()).place(&HeaderMap::new(), &client, false, &mut fastrand::Rng::new())
     }
 

@@ -47,7 +47,7 @@ fn in_header<'a>(head: &Head<'a>) -> Result<Option<&'a str>, Denial> {
     }
     let token = rest.trim_matches(' ');
     // Lines of one name may be joined with commas on the way (RFC 9110 §5.3).
-    if token.split(',').skip(1).any(|joined| is_bearer(joined.trim())) {
+    if token.contains(',') && token.split(',').skip(1).any(|joined| is_bearer(joined.trim())) {
         return Err(Code::CredentialsRepeated.into());
     }
     Ok((!token.is_empty()).then_some(token))
@@ -57,8 +57,10 @@ fn is_bearer(credentials: &str) -> bool {
     credentials.split(' ').next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer"))
 }
 
+/// A header's value holds no control character but a tab, so that it is text as soon as it is ASCII.
 fn readable(line: &HeaderValue) -> Result<&str, Denial> {
-    line.to_str().map_err(|_| Denial::from(Code::TokenMalformed).because("the token's header is not visible ASCII"))
+    let text = Some(line.as_bytes()).filter(|bytes| bytes.is_ascii()).and_then(|bytes| str::from_utf8(bytes).ok());
+    text.ok_or_else(|| Denial::from(Code::TokenMalformed).because("the token's header is not visible ASCII"))
 }
 
 /// The only value of several; none where all are empty.

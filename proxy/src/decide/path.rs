@@ -47,19 +47,13 @@ impl<'a> RequestPath<'a> {
     /// # Errors
     /// The first [`PathFault`] met, from left to right.
     pub fn parse(raw: &'a str) -> Result<Self, PathFault> {
-        let segments = raw.strip_prefix('/').ok_or(PathFault::NotAbsolute)?;
-        let mut rest = Some(segments);
-        while let Some(here) = rest {
-            let (segment, after) = match here.split_once('/') {
-                Some((segment, after)) => (segment, Some(after)),
-                None => (here, None),
-            };
+        let mut segments = Segments { rest: Some(raw.strip_prefix('/').ok_or(PathFault::NotAbsolute)?) };
+        while let Some(segment) = segments.next() {
             // The last segment may be empty: that is a trailing slash.
-            if segment.is_empty() && after.is_some() {
+            if segment.is_empty() && segments.rest.is_some() {
                 return Err(PathFault::EmptySegment);
             }
             check_segment(segment)?;
-            rest = after;
         }
         Ok(Self { raw })
     }
@@ -71,7 +65,7 @@ impl<'a> RequestPath<'a> {
 
     /// The segments as they came; a trailing slash gives a last, empty one.
     pub fn segments(&self) -> impl Iterator<Item = &'a str> + Clone + use<'a> {
-        self.raw.split('/').skip(1)
+        Segments { rest: self.raw.strip_prefix('/') }
     }
 
     /// The segment at a place, percent-decoded exactly once.
@@ -80,12 +74,37 @@ impl<'a> RequestPath<'a> {
     }
 }
 
-fn check_segment(segment: &str) -> Result<(), PathFault> {
-    if !segment.bytes().all(|byte| PATH_BYTES[usize::from(byte)]) {
-        return Err(PathFault::Character);
+/// What stands between the slashes that are still to come. Segments are short: looking at each byte in turn costs less
+/// than a search that is made for long texts.
+#[derive(Clone)]
+struct Segments<'a> {
+    rest: Option<&'a str>,
+}
+
+impl<'a> Iterator for Segments<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        let here = self.rest?;
+        let (segment, rest) = match here.bytes().position(|byte| byte == b'/') {
+            Some(slash) => (here.get(..slash)?, here.get(slash + 1..)),
+            None => (here, None),
+        };
+        self.rest = rest;
+        Some(segment)
     }
-    if !segment.contains('%') {
-        return check_dots(segment);
+}
+
+fn check_segment(segment: &str) -> Result<(), PathFault> {
+    let mut escaped = false;
+    for byte in segment.bytes() {
+        if !PATH_BYTES[usize::from(byte)] {
+            return Err(PathFault::Character);
+        }
+        escaped |= byte == b'%';
+    }
+    if !escaped {
+        return if matches!(segment, "." | "..") { Err(PathFault::DotSegment) } else { Ok(()) };
     }
     let decoded = decode_bytes(segment.as_bytes())?;
     if holds_escape(&decoded) {
@@ -95,11 +114,7 @@ fn check_segment(segment: &str) -> Result<(), PathFault> {
     if decoded.chars().any(|character| matches!(character, '/' | '\\' | ';') || character.is_control()) {
         return Err(PathFault::EscapedSeparator);
     }
-    check_dots(decoded)
-}
-
-fn check_dots(segment: &str) -> Result<(), PathFault> {
-    if matches!(segment.trim(), "." | "..") { Err(PathFault::DotSegment) } else { Ok(()) }
+    if matches!(decoded.trim(), "." | "..") { Err(PathFault::DotSegment) } else { Ok(()) }
 }
 
 /// The one decoding. `segment` has passed [`RequestPath::parse`], so a fault cannot occur; if it did, the bytes as they

@@ -1,8 +1,7 @@
 //! Which route a request belongs to.
 
-use std::collections::HashMap;
-
 use http::Method;
+use rustc_hash::FxHashMap;
 
 use super::{
     Route, RouteId,
@@ -23,7 +22,8 @@ pub struct Policy {
 /// What stands after a number of segments.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Node {
-    literals: HashMap<Box<str>, Node>,
+    /// The texts are the configuration's: no client can choose them so that they collide.
+    literals: FxHashMap<Box<str>, Node>,
     capture: Option<Box<Node>>,
     /// Routes whose pattern ends here.
     end: Vec<RouteId>,

@@ -1,6 +1,7 @@
 //! Which request headers a client has no say in.
 
 use http::HeaderName;
+use rustc_hash::FxHashSet;
 
 use super::IdentityHeaders;
 
@@ -18,10 +19,18 @@ pub(super) enum Fate {
 /// The names that stop here, in the one spelling that every alias folds to: lower case, `-` for `_` and `.`.
 #[derive(Clone, Debug)]
 pub(super) struct Scrub {
-    /// Sorted, for the search.
-    names: Box<[Box<str>]>,
-    /// Whether some name or prefix begins with this byte: most headers need no search at all.
-    first_bytes: [bool; 256],
+    names: FxHashSet<Box<str>>,
+    /// What begins with this byte: most headers need no search at all.
+    first_bytes: [First; 256],
+}
+
+/// What of the names and prefixes begins with a byte.
+#[derive(Clone, Copy, Debug, Default)]
+struct First {
+    /// Any of them.
+    any: bool,
+    /// A prefix, or a name of the families that a trusted proxy may set.
+    family: bool,
 }
 
 /// Hop-by-hop names (RFC 9110 §7.6.1), headers by which a backend could be told another method, target or caller than
@@ -97,28 +106,27 @@ impl Scrub {
     pub(super) fn new(identity: &IdentityHeaders) -> Self {
         let own = identity.claims.iter().map(|(name, _)| name).chain([&identity.header]);
         let own = own.map(|name| fold(name.as_str()).into_boxed_str());
-        let mut names: Vec<Box<str>> = own.chain(DROPPED.into_iter().chain(NEVER_FORWARDED).map(Box::from)).collect();
-        names.sort_unstable();
-        names.dedup();
-        let mut first_bytes = [false; 256];
-        let prefixes = DROPPED_PREFIXES.into_iter().chain(FORWARDED).chain([FORWARDED_PREFIX]);
-        for start in names.iter().map(AsRef::as_ref).chain(prefixes).filter_map(|name: &str| name.bytes().next()) {
-            first_bytes[usize::from(start)] = true;
+        let names: FxHashSet<Box<str>> = own.chain(DROPPED.into_iter().chain(NEVER_FORWARDED).map(Box::from)).collect();
+        let mut first_bytes = [First::default(); 256];
+        let families = DROPPED_PREFIXES.into_iter().chain(FORWARDED).chain([FORWARDED_PREFIX]);
+        let starts = names.iter().map(|name| (&**name, false)).chain(families.map(|name| (name, true)));
+        for (start, family) in starts.filter_map(|(name, family)| Some((name.bytes().next()?, family))) {
             // An alias may differ in its very first byte only where the name begins with a separator.
-            if start == b'-' {
-                first_bytes[usize::from(b'_')] = true;
-                first_bytes[usize::from(b'.')] = true;
+            let spellings: &[u8] = if start == b'-' { b"-_." } else { &[start] };
+            for spelling in spellings {
+                let first = &mut first_bytes[usize::from(*spelling)];
+                *first = First { any: true, family: first.family || family };
             }
         }
-        Self { names: names.into(), first_bytes }
+        Self { names, first_bytes }
     }
 
     pub(super) fn fate(&self, name: &HeaderName) -> Fate {
         let name = name.as_str();
-        if !name.bytes().next().is_some_and(|first| self.first_bytes[usize::from(first)]) {
+        if !self.first_of(name).any {
             return Fate::Keep;
         }
-        if name.contains(['_', '.']) {
+        if name.bytes().any(is_foreign_separator) {
             // An alias is never the plain spelling that a trusted proxy sends.
             return if self.fate_of(&fold(name)) == Fate::Keep { Fate::Keep } else { Fate::Drop };
         }
@@ -126,8 +134,13 @@ impl Scrub {
     }
 
     fn fate_of(&self, folded: &str) -> Fate {
-        let known = self.names.binary_search_by(|name| (**name).cmp(folded)).is_ok();
-        if known || DROPPED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
+        if self.names.contains(folded) {
+            return Fate::Drop;
+        }
+        if !self.first_of(folded).family {
+            return Fate::Keep;
+        }
+        if DROPPED_PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) {
             return Fate::Drop;
         }
         if folded.starts_with(FORWARDED_PREFIX) || FORWARDED.contains(&folded) {
@@ -135,6 +148,15 @@ impl Scrub {
         }
         Fate::Keep
     }
+
+    fn first_of(&self, name: &str) -> First {
+        name.bytes().next().map_or(First::default(), |first| self.first_bytes[usize::from(first)])
+    }
+}
+
+/// What some readers take for the `-` of a name.
+const fn is_foreign_separator(byte: u8) -> bool {
+    matches!(byte, b'_' | b'.')
 }
 
 /// The one spelling of a name's aliases. CGI-style backends read `X_User_Id` and `X-User-Id` as one variable, and some

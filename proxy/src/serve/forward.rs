@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -256,17 +256,25 @@ fn has_one_framing(headers: &HeaderMap) -> bool {
         && only(header::CONTENT_LENGTH, |length| length.iter().all(u8::is_ascii_digit))
 }
 
-/// What concerns the upstream's connection and not the client's (RFC 9110 §7.6.1).
+/// What concerns one connection (RFC 9110 §7.6.1), beside what a `Connection` line names.
+static HOP_BY_HOP: [HeaderName; 6] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+
+/// Removes what concerns the upstream's connection and not the client's.
 fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
+        return;
+    }
     let named: Vec<_> = headers.get_all(header::CONNECTION).iter().flat_map(named_by).collect();
-    for name in named {
-        headers.remove(name);
-    }
     // RFC 9112 §6.3: the length is the other's word where both are said.
-    if headers.remove(header::TRANSFER_ENCODING).is_some() {
-        headers.remove(header::CONTENT_LENGTH);
-    }
-    for name in ["connection", "keep-alive", "proxy-connection", "te", "upgrade"] {
+    let framed_twice = headers.contains_key(header::TRANSFER_ENCODING).then_some(header::CONTENT_LENGTH);
+    for name in named.iter().chain(&framed_twice).chain(&HOP_BY_HOP) {
         headers.remove(name);
     }
 }

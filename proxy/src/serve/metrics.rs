@@ -3,7 +3,6 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -12,6 +11,7 @@ use metrics::{
     Counter, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use rustc_hash::FxHashMap;
 use tracing::debug;
 
 use super::{
@@ -157,15 +157,15 @@ pub(super) fn unix_time() -> f64 {
 #[derive(Default)]
 struct Meters {
     /// By the route's pattern; the empty one is for requests that belong to none.
-    routes: HashMap<Box<str>, RouteMeters>,
+    routes: FxHashMap<Box<str>, RouteMeters>,
     /// By the upstream's name.
-    upstreams: HashMap<Box<str>, Histogram>,
+    upstreams: FxHashMap<Box<str>, Histogram>,
 }
 
 struct RouteMeters {
     duration: Histogram,
     /// By refusal code and class of status.
-    requests: HashMap<(&'static str, &'static str), Counter>,
+    requests: FxHashMap<(&'static str, &'static str), Counter>,
 }
 
 thread_local! {
@@ -194,7 +194,7 @@ impl Meters {
 
 impl RouteMeters {
     fn of(route: &str) -> Self {
-        Self { duration: histogram!(DURATION, "route" => route.to_owned()), requests: HashMap::new() }
+        Self { duration: histogram!(DURATION, "route" => route.to_owned()), requests: FxHashMap::default() }
     }
 
     fn count(&mut self, route: &str, exchange: &Exchange<'_>) {

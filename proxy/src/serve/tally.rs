@@ -178,9 +178,10 @@ impl Tally {
 
 /// A new id, but a trusted proxy may have given one already.
 fn request_id(link: &Link, local: &Local, head: &Parts) -> HeaderValue {
-    let given = head.headers.get(REQUEST_ID).filter(|id| {
+    let given = Some(&head.headers).filter(|_| local.state.gate.trusts(&link.client));
+    let given = given.and_then(|headers| headers.get(REQUEST_ID)).filter(|id| {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain) && local.state.gate.trusts(&link.client)
+        (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain)
     });
     given.cloned().unwrap_or_else(|| link.worker.next_request_id())
 }

@@ -114,11 +114,10 @@ impl Worker {
     /// 128 random bits in hexadecimal, the form of a W3C trace id too.
     pub(super) fn next_request_id(&self) -> HeaderValue {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut bits = self.random.borrow_mut().u128(..);
+        let bytes = self.random.borrow_mut().u128(..).to_le_bytes();
         let mut text = [0; 32];
-        for digit in &mut text {
-            *digit = DIGITS[(bits & 15) as usize];
-            bits >>= 4;
+        for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
+            *digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
         HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
     }

@@ -18,6 +18,10 @@ use crate::{
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
 
+/// What may wait in the kernel to be sent to one client: the rest waits at the upstream. Clients that do not read could
+/// otherwise take several megabytes each of the memory that all of this machine's connections share.
+const UNSENT_BYTES: u32 = 128 << 10;
+
 /// An address that is listened on.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -124,6 +128,7 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -137,6 +142,7 @@ impl Queue {
             Self::Tcp(socket) => {
                 socket.set_nonblocking(true)?;
                 SockRef::from(socket).set_tcp_nodelay(true)?;
+                SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES)?;
                 socket.local_addr().map(Address::Tcp)
             }
             Self::Unix(socket) => {

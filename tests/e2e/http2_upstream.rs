@@ -170,8 +170,11 @@ fn many_requests_share_a_connection_as_far_as_the_backend_allows() {
                     Ok(None) | Err(_) => break true,
                 }
             };
-            for stream in &open {
+            for stream in open.iter().take(4) {
                 answer(&mut frames, *stream, "ok");
+            }
+            for stream in open.iter().skip(4) {
+                frames.send(&Frame::reset(*stream, REFUSED_STREAM));
             }
             let _ = told.lock().expect("no script failed").send(open.len());
         }
@@ -186,11 +189,32 @@ fn many_requests_share_a_connection_as_far_as_the_backend_allows() {
             frames.message(stream).answer().expect(200);
         }
     };
-    // The backend's settings are known then.
-    ask(1);
+    // What came before the backend's settings did is refused, and sent once more.
+    ask(30);
+    while batches.try_recv().is_ok() {}
     ask(30);
     let batches: Vec<usize> = batches.try_iter().filter(|batch| *batch > 0).collect();
     assert!(batches.iter().all(|batch| *batch <= 4) && batches.contains(&4), "{batches:?}");
+}
+
+#[test]
+fn requests_that_come_at_once_share_one_new_connection_or_its_failure() {
+    let open = gate(|frames, stream, _| answer(frames, stream, "ok"));
+    let nobody = e2e::port::free();
+    let upstream = format!("[upstream.app]\nprotocol = \"http/2\"\nurl = \"http://{nobody}\"\n");
+    let proxy = Proxy::configured(&format!("{MAIN}{OWNER}{upstream}")).file("secret", SECRET).start();
+    let shut = Gate::of(Recorder::start(), proxy, Key::shared(SECRET));
+    for (gate, status) in [(&open, 200), (&shut, 502)] {
+        let authorization = gate.authorization();
+        let mut frames = gate.speak();
+        let ask = |_| frames.ask(&request("GET", "/api/alice/x", &authorization), true);
+        let streams: Vec<u32> = (0..50).map(ask).collect();
+        for stream in streams {
+            let answer = frames.message(stream).answer().expect(status);
+            assert!(status == 200 || answer.code() == "upstream_unreachable", "{}", answer.describe());
+        }
+    }
+    assert_eq!(open.backend.connections(), 1);
 }
 
 /// A backend whose first stream of the first connection is treated by `first`; every other one is answered.

@@ -63,6 +63,8 @@ pub(super) struct Multiplexed {
 struct Connection {
     sender: RefCell<SendRequest<RequestBody>>,
     open: Cell<usize>,
+    /// Whether any answer has come by it.
+    proven: Cell<bool>,
     /// Whether it is of no use to further exchanges.
     spent: Cell<bool>,
     idle_since: Cell<u64>,
@@ -77,9 +79,9 @@ pub(super) struct Share(Rc<Connection>);
 pub(super) enum Fate {
     /// The upstream says that it has not looked at it (RFC 9113 §8.7).
     Refused,
-    /// Nobody knows: the connection broke.
+    /// Nobody knows: a connection broke that was good before.
     Unknown,
-    /// The upstream, or its body, broke it off.
+    /// The upstream, or its body, broke it off, or the connection was never good.
     Ended,
 }
 
@@ -171,6 +173,7 @@ impl Connection {
         Ok(Rc::new(Self {
             sender: RefCell::new(sender),
             open: Cell::new(0),
+            proven: Cell::new(false),
             spent: Cell::new(false),
             idle_since: Cell::new(clock.millis()),
             clock: Rc::clone(clock),
@@ -204,6 +207,11 @@ impl Share {
         self.0.sender.borrow_mut().try_send_request(request)
     }
 
+    /// An answer has come.
+    pub(super) fn answers(&self) {
+        self.0.proven.set(true);
+    }
+
     /// What became of a request that failed so. A connection that failed with it is not used again.
     pub(super) fn fate(&self, error: &hyper::Error) -> Fate {
         let fault = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
@@ -212,8 +220,8 @@ impl Share {
         match fault {
             Some(fault) if fault.is_remote() && fault.is_go_away() => Fate::Refused,
             Some(fault) if fault.is_remote() && fault.reason() == Some(h2::Reason::REFUSED_STREAM) => Fate::Refused,
-            Some(_) if reset => Fate::Ended,
-            Some(_) | None => Fate::Unknown,
+            Some(_) | None if !reset && self.0.proven.get() => Fate::Unknown,
+            Some(_) | None => Fate::Ended,
         }
     }
 }

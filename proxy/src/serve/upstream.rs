@@ -131,12 +131,14 @@ impl Pool {
         let mut fault = DialFault::NoAddress;
         for place in self.in_turn() {
             let lease = |carrier, fresh| Lease { pool: Rc::clone(self), place, carrier, fresh };
+            let shares = self.upstream.protocol == UpstreamProtocol::Http2;
             if let Some(carrier) = self.kept(&self.endpoints[place], wanted) {
                 return Ok(lease(carrier, wanted == Wanted::Fresh));
             }
             // On the heap, so that requests that need no new connection carry nothing of it about.
             match Box::pin(self.connect(&self.endpoints[place])).await {
-                Ok(carrier) => return Ok(lease(carrier, true)),
+                // A new connection that is shared may refuse what came before it could say how much it takes.
+                Ok(carrier) => return Ok(lease(carrier, !shares || wanted == Wanted::Fresh)),
                 Err(error) => {
                     counts::add(Count::UpstreamUnreached);
                     self.eject(place);
@@ -262,7 +264,7 @@ impl Lease {
                 connection.answered.begin();
                 connection.sender.try_send_request(request).await
             }
-            Carrier::Shared(share) => share.send(request).await,
+            Carrier::Shared(share) => share.send(request).await.inspect(|_| share.answers()),
         }
     }
 

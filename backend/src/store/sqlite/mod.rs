@@ -6,15 +6,15 @@ mod search;
 mod statements;
 mod writer;
 
+use std::error::Error;
+use std::sync::Arc;
+
 use r2d2::Pool;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
-use std::error::Error;
-use std::sync::Arc;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use open::BUSY;
 pub use open::OpenError;
 
 use super::{Page, StoreError};
@@ -25,6 +25,7 @@ use crate::idempotency::IdempotencyKey;
 use crate::query::ListQuery;
 use crate::quota::Quota;
 use crate::task::{Moment, Task, TaskId};
+use open::BUSY;
 use writer::Writer;
 
 /// An open SQLite file.

@@ -9,7 +9,14 @@ BACKEND ?= 127.0.0.1:8081
 STATE  ?= .run
 BINARIES = $(or $(CARGO_TARGET_DIR),target)/debug
 
-.PHONY: run test check-rust check-node check-postgres
+# Where `make release` builds, and what the compiler learns there. Its llvm-profdata must be as new as rustc's LLVM.
+PGO = $(abspath $(or $(CARGO_TARGET_DIR),target))/pgo
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+LLVM = $(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+PROFDATA ?= $(firstword $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata) \
+  $(shell command -v llvm-profdata-$(LLVM)))
+
+.PHONY: run test release check-profdata check-rust check-node check-postgres
 
 # Builds, makes a secret, starts the proxy with the task service as its child, and prints what to try with a token.
 run: check-rust
@@ -36,6 +43,19 @@ test: check-rust check-node check-postgres
 	$(CARGO) test --workspace --locked
 	$(CARGO) build --manifest-path proxy/fuzz/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)
 	$(NPM) --prefix examples/better-auth test
+
+# The proxy as it is fastest: built once to record what an ordinary day runs, and once more by that record.
+release: check-rust check-profdata
+	rm -rf $(PGO)/records
+	RUSTFLAGS="-Cprofile-generate=$(PGO)/records" $(CARGO) build --locked --release --target $(HOST) --target-dir $(PGO)/training -p ownergate
+	$(CARGO) run --locked -p e2e --example train -- $(PGO)/training/$(HOST)/release/ownergate
+	$(PROFDATA) merge -o $(PGO)/ownergate.profdata $(PGO)/records
+	RUSTFLAGS="-Cprofile-use=$(PGO)/ownergate.profdata" $(CARGO) build --locked --release --target $(HOST) --target-dir $(PGO) -p ownergate
+	@echo "built: $(PGO)/$(HOST)/release/ownergate"
+
+check-profdata:
+	@test -n "$(PROFDATA)" || { \
+	  echo "missing: llvm-profdata of LLVM $(LLVM) (rustup component add llvm-tools, or Debian: apt-get install llvm-$(LLVM))" >&2; exit 1; }
 
 check-rust:
 	@command -v $(CARGO) >/dev/null || { echo "missing: Rust 1.95 or newer, with rustfmt and clippy (https://rustup.rs)" >&2; exit 1; }

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Measures the proxy beside its peers on the same machine, in turns, and writes a table and a plot.
 
-    cargo build --release -p ownergate && bench/proxy/run.py [--seconds 5] [--rounds 5]
+    make release && bench/proxy/run.py --binary target/pgo/x86_64-unknown-linux-gnu/release/ownergate [--seconds 5] [--rounds 5]
 
-Needs wrk, nginx, haproxy and caddy (apt-get install wrk nginx-light haproxy caddy) and the packages of requirements.txt.
+Needs wrk, h2load, nginx, haproxy and caddy (apt-get install wrk nghttp2-client nginx-light haproxy caddy) and the packages of
+requirements.txt. The results go into bench/results/proxy.md and proxy.svg.
 
 Each subject runs one worker on core 0; the load and the upstream, an nginx that answers a fixed task, run on core 1. What
 counts is the subject's CPU time (user and system, from /proc) over the requests that it answered: unlike rates and times
@@ -28,6 +29,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+RESULTS = HERE.parent / "results"
 SECRET = "a-secret-for-this-measurement-alone-32+"
 CONNECTIONS = 64
 USERS = 2000
@@ -62,6 +64,13 @@ SUBJECTS = [
     Subject("Caddy, no auth", "caddy", "hs256"),
     Subject("FastAPI and PyJWT, HS256", "fastapi", "hs256"),
 ]
+
+# What h2load sends: the same request on HTTP/1.1 and on HTTP/2.
+PROTOCOLS = {
+    "HTTP/1.1, 64 connections": ["--h1", "-c64", "-m1"],
+    "HTTP/2, 8 connections of 8 streams": ["-c8", "-m8"],
+    "HTTP/2, 64 connections of 1 stream": ["-c64", "-m1"],
+}
 
 
 def free_port():
@@ -306,8 +315,21 @@ def put_load(server, path, seconds, begin=0):
     }, figures["requests"]
 
 
+def put_protocol_load(server, tokens, arguments, seconds):
+    """CPU microseconds a request, as h2load counts them."""
+    path, token = tokens.read_text().splitlines()[0].split("\t")
+    command = ["taskset", "-c", "1", "h2load", "-t1", *arguments, f"-D{seconds}", "-H", f"authorization: Bearer {token}"]
+    before = server.cpu_seconds()
+    said = subprocess.run([*command, f"http://127.0.0.1:{server.port}{path}"], check=True, capture_output=True, text=True).stdout
+    spent = server.cpu_seconds() - before
+    succeeded, failed = (int(re.search(rf"(\d+) {what}", said)[1]) for what in ("succeeded", "failed"))
+    if failed or f"{succeeded} 2xx" not in said:
+        raise SystemExit(f"{server.name} failed h2load: {said}")
+    return spent * 1e6 / succeeded
+
+
 def measure(binary, seconds, rounds):
-    found, begin = {}, 0
+    found, protocols, begin = {}, {}, 0
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         folder = Path(folder)
         # The peers' workers may run as somebody else.
@@ -324,21 +346,27 @@ def measure(binary, seconds, rounds):
                 figures, requests = put_load(server, path, subject.seconds or seconds, first)
                 begin += requests if subject.load == "cold" else 0
                 found.setdefault(subject.name, []).append(figures)
+            for name, arguments in PROTOCOLS.items():
+                cpu = put_protocol_load(servers["ownergate-hs256"], folder / "hs256", arguments, seconds)
+                protocols.setdefault(name, []).append(cpu)
         memory = {subject.name: servers[subject.server].peak_memory() for subject in SUBJECTS}
     medians = {
         name: {key: statistics.median(figures[key] for figures in all_of_it) for key in all_of_it[0]}
         for name, all_of_it in found.items()
     }
-    return medians, memory
+    return medians, {name: statistics.median(all_of_it) for name, all_of_it in protocols.items()}, memory
 
 
-def table(figures, memory, conditions):
+def table(figures, protocols, memory, conditions):
     lines = [conditions, "", "| | CPU µs a request | to nginx | requests/s | p50 ms | p99 ms | p99.9 ms | peak MiB |"]
     lines.append("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     base = figures["nginx, no auth"]["cpu"]
     for name, row in figures.items():
         times = " | ".join(f"{row[key]:.2f}" for key in ("p50", "p99", "p999"))
         lines.append(f"| {name} | {row['cpu']:.1f} | {row['cpu'] / base:.2f} | {row['rate']:,.0f} | {times} | {memory[name]:.0f} |")
+    lines += ["", "| ownergate, HS256, by h2load | CPU µs a request | to HTTP/1.1 |", "| --- | ---: | ---: |"]
+    base = next(iter(protocols.values()))
+    lines += [f"| {name} | {cpu:.1f} | {cpu / base:.2f} |" for name, cpu in protocols.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -374,10 +402,11 @@ def main():
         f"{time.strftime('%Y-%m-%d')}, {processor()}, load average before the run {os.getloadavg()[0]:.1f}; "
         f"{CONNECTIONS} connections, {USERS} users, medians of {options.rounds} rounds of {options.seconds} s."
     )
-    figures, memory = measure(options.binary, options.seconds, options.rounds)
-    (HERE / "results.md").write_text(table(figures, memory, conditions))
-    (HERE / "results.svg").write_text(plot(figures, conditions))
-    print(table(figures, memory, conditions))
+    figures, protocols, memory = measure(options.binary, options.seconds, options.rounds)
+    report = table(figures, protocols, memory, conditions)
+    (RESULTS / "proxy.md").write_text(report)
+    (RESULTS / "proxy.svg").write_text(plot(figures, conditions))
+    print(report)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+RESULTS = HERE.parent / "results"
 SECRET = "a secret for this measurement alone, 32+"
 CONNECTIONS = 64
 LIST_TASKS = 20
@@ -170,8 +171,8 @@ def main():
         f"medians of {options.rounds} rounds of {options.seconds} s, in turns."
     )
     figures, memory = measure(options.binary, options.seconds, options.rounds)
-    (HERE / "results.md").write_text(table(figures, memory, conditions))
-    (HERE / "results.svg").write_text(plot(figures))
+    (RESULTS / "tasks.md").write_text(table(figures, memory, conditions))
+    (RESULTS / "tasks.svg").write_text(plot(figures))
     print(table(figures, memory, conditions))
 
 

@@ -5,7 +5,7 @@
 
 Needs wrk, and for the second store PostgreSQL's server programs (apt-get install wrk postgresql). Every user has 100 tasks, made
 in turns, so that those of one user lie as far apart as the store lets them. One request at a time for a random user, to both
-sizes in turns; what is told is the time until the answer is there, in milliseconds. The result is a section of scale.md.
+sizes in turns; what is told is the time until the answer is there, in milliseconds. The result is a section of bench/results/scale.md.
 
 SQLite keeps the tasks of one user together by itself. PostgreSQL leaves rows where they were written until it is told to lay them
 out anew: "clustered" is PostgreSQL after `CLUSTER task USING task_pkey`, which locks the table while it runs.
@@ -166,7 +166,7 @@ def table(figures, services, conditions):
 
 def write(store, section):
     """Replaces the section of this store, and leaves the others."""
-    file = HERE / "scale.md"
+    file = HERE.parent / "results/scale.md"
     sections = dict(re.findall(r"^## (.+)\n\n(.*?)(?=^## |\Z)", file.read_text() if file.exists() else "", re.S | re.M))
     sections[store] = section
     file.write_text("\n".join(f"## {name}\n\n{sections[name].strip()}\n" for name in TITLES.values() if name in sections))

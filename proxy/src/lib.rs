@@ -14,9 +14,9 @@
 //!
 //! `accept` → `connection` → `exchange` → [`decide::Gate::admit`] (path, preflight, route, where the token stands) → a
 //! verified token looked up, or [`decide::Gate::verify`] → [`decide::Pending::conclude`] (owner, scopes) →
-//! [`decide::Permit`] → rate limit → [`decide::Gate::onward`] (headers stripped, then set) → `forward` → `upstream`,
-//! bodies streamed both ways → `tally`, which tells log, metrics and traces. A refusal becomes an answer in `reply`
-//! alone.
+//! [`decide::Permit`] → rate limit → `forward` (room at the upstream, by `capacity`) → [`decide::Gate::onward`] (headers
+//! stripped, then set) → `upstream`, bodies streamed both ways → `tally`, which tells log, metrics and traces. A refusal
+//! becomes an answer in `reply` alone.
 //!
 //! # Invariants
 //!

@@ -19,6 +19,7 @@ mod kit;
 mod limits;
 mod listeners;
 mod operator;
+mod overload;
 mod ownership;
 mod paths;
 mod rate_limit;

@@ -17,6 +17,10 @@ pub(super) const OWNER: &str = "user_id";
 /// The name of an issuer or upstream that nobody named.
 pub(super) const NAME: &str = "default";
 
+/// No cap: what an application can do at once is known to its operator alone, and as streams and tunnels count for as
+/// long as they live, any number would turn somebody's away.
+pub(super) const UPSTREAM_REQUESTS: usize = 0;
+
 pub(super) const LEEWAY_SECONDS: u32 = 30;
 pub(super) const TOKEN_TYPES: [&str; 1] = ["JWT"];
 pub(super) const USER_CLAIM: &str = "sub";

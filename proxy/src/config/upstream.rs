@@ -5,6 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use super::{
     Fault, UnknownName,
     address::unix_path,
+    defaults,
     dump::{Dump, quoted_key},
     loader::Loader,
     section::Section,
@@ -21,6 +22,8 @@ pub struct Upstream {
     pub endpoints: Vec<Endpoint>,
     /// What is spoken with it.
     pub protocol: UpstreamProtocol,
+    /// Requests that it may have at once, over all its addresses; 0 for any number.
+    pub requests: usize,
     /// TLS towards it; `None` for plain HTTP.
     pub tls: Option<UpstreamTls>,
 }
@@ -81,7 +84,14 @@ impl Upstream {
         }
         let endpoints = addresses.into_iter().map(|(endpoint, _)| endpoint).collect();
         let protocol = section.parsed("protocol", |text| text.parse("http/1.1 or http/2")).unwrap_or_default();
-        Some(Self { name: name.into(), endpoints, protocol, tls: secure.then_some(tls) })
+        let requests = section.integer("requests", 0..=1_000_000).and_then(|requests| usize::try_from(requests).ok());
+        Some(Self {
+            name: name.into(),
+            endpoints,
+            protocol,
+            requests: requests.unwrap_or(defaults::UPSTREAM_REQUESTS),
+            tls: secure.then_some(tls),
+        })
     }
 
     pub(super) fn write(&self, dump: &mut Dump<'_>) {
@@ -94,6 +104,7 @@ impl Upstream {
         let urls: Vec<String> = self.endpoints.iter().map(url).collect();
         dump.list("url", urls);
         dump.entry("protocol", self.protocol.as_str());
+        dump.number("requests", self.requests);
         if let Some(tls) = &self.tls {
             dump.optional("server_name", tls.server_name.as_deref());
             dump.optional("ca", tls.ca.as_deref().map(|path| dump.path(path)));

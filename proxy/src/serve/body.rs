@@ -17,6 +17,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::{
+    capacity::Slot,
     connection::Link,
     consent::{self, Asking, Consent},
     pace::Pace,
@@ -98,6 +99,8 @@ pub(super) struct ResponseBody {
     /// Bytes that the client has yet to make room for.
     handed: usize,
     tally: Box<Tally>,
+    /// The upstream has no other request in its place before this has ended.
+    _slot: Option<Slot>,
 }
 
 enum Source {
@@ -264,12 +267,12 @@ impl Body for RequestBody {
 
 impl ResponseBody {
     /// The upstream's body; its connection is kept for the next request once the body has ended.
-    pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, tally: Box<Tally>) -> Self {
+    pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, slot: Option<Slot>, tally: Box<Tally>) -> Self {
         tally.link().watch().answer_begins();
         if incoming.is_end_stream() {
             tally.abandon_request();
         }
-        Self::new(Source::Upstream(incoming, lease), tally)
+        Self::new(Source::Upstream(incoming, lease), slot, tally)
     }
 
     /// The route of the exchange, where one was found.
@@ -280,11 +283,11 @@ impl ResponseBody {
     /// A body of the proxy's own.
     pub(super) fn own(bytes: Bytes, tally: Box<Tally>) -> Self {
         tally.link().watch().refusal_begins();
-        Self::new(Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), tally)
+        Self::new(Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), None, tally)
     }
 
-    fn new(source: Source, tally: Box<Tally>) -> Self {
-        Self { source, pace: tally.pace(), handed: 0, tally }
+    fn new(source: Source, slot: Option<Slot>, tally: Box<Tally>) -> Self {
+        Self { source, pace: tally.pace(), handed: 0, tally, _slot: slot }
     }
 
     /// Whether the exchange has time for more, and the client has taken what it was given soon enough. If not, the

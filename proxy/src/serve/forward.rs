@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 
 use super::{
     body::{Progress, RequestBody, ResponseBody, Upload, Upstate},
+    capacity::Slot,
     connection::Link,
     consent::{self, Consent},
     dial::DialFault,
@@ -38,6 +39,8 @@ pub(super) struct Forwarded {
     response: Response<Incoming>,
     /// `None` when the connection has become a tunnel.
     lease: Option<Lease>,
+    /// `None` when the tunnel holds it, or no room is counted.
+    slot: Option<Slot>,
 }
 
 /// Sends the request that `permit` allows, and waits for the head of its answer.
@@ -53,6 +56,8 @@ pub(super) async fn forward(
     tally: &mut Tally,
 ) -> Result<Forwarded, Denial> {
     let pool = local.pool(permit.upstream()).ok_or(Code::UpstreamUnreachable)?;
+    // Before anything else is done: what is refused under load must cost little.
+    let slot = local.slot(permit.upstream())?;
     let http2 = pool.protocol() == UpstreamProtocol::Http2;
     // HTTP/2 has no upgrades (RFC 9113 §8.6): a request for one goes on as if it were none.
     let upgrade = upgrade::asked(&mut head).filter(|_| !http2);
@@ -76,18 +81,18 @@ pub(super) async fn forward(
     }
     strip_hop_by_hop(response.headers_mut());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Forwarded { response, lease: Some(lease) });
+        return Ok(Forwarded { response, lease: Some(lease), slot });
     }
     let Some(upgrade) = upgrade else {
         return Err(Denial::from(Code::UpstreamBroken).because("the upstream switched protocols unasked"));
     };
-    upgrade.open(&mut response, terms(link, local, permit).expires_in, link);
-    Ok(Forwarded { response, lease: None })
+    upgrade.open(&mut response, terms(link, local, permit).expires_in, link, slot);
+    Ok(Forwarded { response, lease: None, slot: None })
 }
 
 impl Forwarded {
     pub(super) fn into_answer(self, tally: Box<Tally>) -> Response<ResponseBody> {
-        let mut answer = self.response.map(|body| ResponseBody::upstream(body, self.lease, tally));
+        let mut answer = self.response.map(|body| ResponseBody::upstream(body, self.lease, self.slot, tally));
         // The connection to the client is its own; the upstream's version says nothing about it.
         *answer.version_mut() = Version::HTTP_11;
         answer

@@ -34,6 +34,7 @@ const DURATION: &str = "ownergate_request_duration_seconds";
 const UPSTREAM_DURATION: &str = "ownergate_upstream_duration_seconds";
 const CONNECTIONS: &str = "ownergate_connections";
 const CONNECTIONS_TOTAL: &str = "ownergate_connections_total";
+const UPSTREAM_REQUESTS: &str = "ownergate_upstream_requests";
 const UPSTREAM_CONNECTIONS: &str = "ownergate_upstream_connections_total";
 const TOKENS: &str = "ownergate_tokens_total";
 const TOKENS_HELD: &str = "ownergate_tokens_held";
@@ -110,6 +111,9 @@ impl Metrics {
         for issuer in state.keys.report() {
             gauge!(KEYS, "issuer" => issuer.issuer.to_string()).set(issuer.keys as f64);
         }
+        for (upstream, requests) in state.in_flight() {
+            gauge!(UPSTREAM_REQUESTS, "upstream" => upstream.to_owned()).set(requests as f64);
+        }
         if let Some(expiry) = state.certificate_expiry {
             gauge!(CERTIFICATE).set(expiry.as_secs_f64());
         }
@@ -123,6 +127,7 @@ fn describe() {
     describe_histogram!(UPSTREAM_DURATION, Unit::Seconds, "From asking an upstream to its answer's head");
     describe_gauge!(CONNECTIONS, "Client connections that are open");
     describe_counter!(CONNECTIONS_TOTAL, "Client connections, by outcome: accepted, or refused as one too many");
+    describe_gauge!(UPSTREAM_REQUESTS, "Requests in flight to an upstream that has a cap, by upstream");
     describe_counter!(UPSTREAM_CONNECTIONS, "Connections made to upstreams, by outcome: connected or failed");
     describe_counter!(TOKENS, "Tokens looked up, by outcome: known, or unknown and so to be verified");
     describe_gauge!(TOKENS_HELD, "Verified tokens that are remembered");

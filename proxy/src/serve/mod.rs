@@ -11,6 +11,7 @@
 mod accept;
 pub mod admin;
 mod body;
+mod capacity;
 mod census;
 pub mod child;
 mod connection;

@@ -124,7 +124,7 @@ impl Reloader {
         let keys = KeyStore::open(&config.issuers, &self.fetcher, self.pace, Some(&previous.keys)).await;
         let keys = keys.map_err(|faults| told(&faults))?;
         let mut state = State::new(config, Arc::new(keys)).map_err(|faults| told(&faults))?;
-        state.keep_signer(&previous);
+        state.keep(&previous);
         Ok(state)
     }
 

@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue};
 use tokio_rustls::TlsAcceptor;
 
 use super::{
+    capacity::Capacity,
     jwks::KeyStore,
     rate::Rates,
     signer::Signer,
@@ -28,6 +29,8 @@ pub struct State {
     pub(super) signer: Option<Arc<Signer>>,
     /// How often callers may call.
     pub(super) rates: Rates,
+    /// How many requests each upstream is given at once, in the order of the upstreams.
+    pub(super) capacities: Box<[Capacity]>,
     /// TLS with clients.
     pub(super) acceptor: Option<TlsAcceptor>,
     /// When the certificate that clients are shown ends, from the Unix epoch.
@@ -79,6 +82,7 @@ impl State {
         if faults.is_empty() {
             Ok(Self {
                 rates: Rates::new(&config),
+                capacities: config.upstreams.iter().map(Capacity::of).collect(),
                 config,
                 gate,
                 keys,
@@ -92,11 +96,23 @@ impl State {
         }
     }
 
-    /// Goes on signing with the key that backends know.
-    pub(super) fn keep_signer(&mut self, previous: &Self) {
+    /// Goes on with what outlasts a load: the key that backends know, and the count of what is in flight to each.
+    pub(super) fn keep(&mut self, previous: &Self) {
         if let (Some(own), Some(known)) = (&mut self.signer, &previous.signer) {
             *own = Arc::clone(known);
         }
+        for (upstream, capacity) in self.config.upstreams.iter().zip(&mut self.capacities) {
+            let mut known = previous.config.upstreams.iter().zip(&previous.capacities);
+            if let Some((_, counted)) = known.find(|(known, _)| known.name == upstream.name) {
+                capacity.keep_count(counted);
+            }
+        }
+    }
+
+    /// The requests in flight to each upstream that has a cap, with its name.
+    pub(super) fn in_flight(&self) -> impl Iterator<Item = (&str, usize)> {
+        let upstreams = self.config.upstreams.iter().zip(&self.capacities);
+        upstreams.filter_map(|(upstream, capacity)| Some((&*upstream.name, capacity.in_flight()?)))
     }
 
     /// The public half of the key that identities are signed with, as a key set; `None` where none is.

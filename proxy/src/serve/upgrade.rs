@@ -8,7 +8,7 @@ use hyper::{
     upgrade::{OnUpgrade, Upgraded},
 };
 
-use super::{connection::Link, tunnel::Tunnel, watch::Watch, websocket::Farewell};
+use super::{capacity::Slot, connection::Link, tunnel::Tunnel, watch::Watch, websocket::Farewell};
 use crate::decide::named_by;
 
 /// For both sides of a WebSocket to come to the end of a frame, and to take the last one.
@@ -37,13 +37,21 @@ impl Wish {
         headers.insert(header::UPGRADE, self.protocol.clone());
     }
 
-    /// Joins both sides once the 101 has gone out, until either ends, the caller's token does, or the proxy drains.
-    pub(super) fn open(self, response: &mut Response<Incoming>, expires_in: Option<Duration>, link: &Rc<Link>) {
+    /// Joins both sides once the 101 has gone out, until either ends, the caller's token does, or the proxy drains. The
+    /// request is in flight until then.
+    pub(super) fn open(
+        self,
+        response: &mut Response<Incoming>,
+        expires_in: Option<Duration>,
+        link: &Rc<Link>,
+        slot: Option<Slot>,
+    ) {
         self.set(response.headers_mut());
         let is_websocket = self.protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
         let upstream = hyper::upgrade::on(response);
         let link = Rc::clone(link);
         tokio::task::spawn_local(async move {
+            let _slot = slot;
             let (Ok(client), Ok(upstream)) = (self.client.await, upstream.await) else { return };
             link.watch().tunnel(expires_in);
             join(client, upstream, is_websocket, link.watch()).await;

@@ -17,6 +17,7 @@ use tokio::{
 use super::{
     Observer, State, Trace,
     accept::{HANDOVER, accept},
+    capacity::{Capacity, Slot},
     listen::{Bound, Heir, Listener},
     proxy::Shared,
     tls::UpstreamConnector,
@@ -27,7 +28,7 @@ use super::{
 };
 use crate::{
     config::{Endpoint, Upstream},
-    decide::{Client, Permit, UpstreamId},
+    decide::{Client, Denial, Permit, UpstreamId},
 };
 
 /// What one worker's connections share.
@@ -49,6 +50,7 @@ pub(super) struct Local {
     pub(super) verifier: Verifier,
     pub(super) allowance: Allowance,
     pools: Box<[Rc<Pool>]>,
+    capacities: Box<[Rc<Capacity>]>,
 }
 
 /// Serves on the current thread until told to stop, then drains. Returns how many connections had to be cut.
@@ -147,6 +149,7 @@ impl Local {
                 .unwrap_or_else(|| Rc::new(Pool::new(upstream.clone(), tls.clone(), connect, Rc::clone(clock))))
         };
         let pools = state.config.upstreams.iter().zip(&state.connectors).map(pool).collect();
+        let capacities = state.capacities.iter().cloned().map(Rc::new).collect();
         Self {
             state,
             observer: Arc::clone(&shared.observer),
@@ -155,6 +158,7 @@ impl Local {
             verifier: verifier.clone(),
             allowance: Allowance::default(),
             pools,
+            capacities,
         }
     }
 
@@ -175,6 +179,14 @@ impl Local {
             Some(Endpoint::Unix(_)) | None => None,
         };
         authority.unwrap_or(HeaderValue::from_static("localhost"))
+    }
+
+    /// Room for one more request to the upstream; `None` where any number may be in flight.
+    ///
+    /// # Errors
+    /// `overloaded` when it has as many as it may have.
+    pub(super) fn slot(&self, upstream: UpstreamId) -> Result<Option<Slot>, Denial> {
+        self.capacities.get(upstream.0).map_or(Ok(None), Capacity::take)
     }
 
     pub(super) fn pool(&self, upstream: UpstreamId) -> Option<&Rc<Pool>> {

@@ -63,6 +63,7 @@ client_key = "jwks.json"
 [upstream.plain]
 url = ["http://b", "unix:run/x.sock"]
 protocol = "http/2"
+requests = 64
 [[route]]
 path = "/api/{user_id}/**"
 access = { owner = "user_id" }

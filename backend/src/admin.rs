@@ -15,6 +15,7 @@ pub fn router(store: Store, metrics: Metrics) -> Router {
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz).with_state(store))
         .route("/metrics", get(exposition).with_state(metrics))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "try /livez, /readyz or /metrics\n") })
 }
 
 /// Ready while the store answers.

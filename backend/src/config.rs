@@ -23,7 +23,7 @@ pub struct Config {
     /// Where to answer /livez, /readyz and /metrics: host:port, unix:/path or off
     #[arg(long, value_name = "ADDR", env = "TASK_SERVICE_ADMIN", default_value = "off")]
     pub admin: Admin,
-    /// What keeps the tasks: an SQLite file, made if there is none, or postgres://user:password@host/name
+    /// What keeps the tasks: an SQLite file, which the service makes if there is none, or postgres://user:password@host/name
     #[arg(
         long,
         global = true,

@@ -28,7 +28,7 @@ pub(crate) enum Connection {
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The system refuses the address.
-    #[error("cannot listen at {address}; give another address with --listen")]
+    #[error("cannot listen at {address}; give another address")]
     Bind {
         /// The address.
         address: String,
@@ -37,10 +37,10 @@ pub enum ListenError {
         source: io::Error,
     },
     /// Another process listens at the socket.
-    #[error("cannot listen at unix:{0}: another process does; stop it, or give another path with --listen")]
+    #[error("cannot listen at unix:{0}: another process does; stop it, or give another path")]
     InUse(PathBuf),
     /// There is a file of another kind.
-    #[error("cannot listen at unix:{0}: the file there is no socket; give another path with --listen")]
+    #[error("cannot listen at unix:{0}: the file there is no socket; give another path")]
     NoSocket(PathBuf),
 }
 

@@ -46,11 +46,13 @@ pub(crate) async fn exchange(State(metrics): State<Metrics>, request: Request, n
     let response = next.run(request).await;
     let (status, took) = (response.status(), started.elapsed());
     metrics.exchange(&method, route.as_ref().map(MatchedPath::as_str), status, took);
+    // As a number: JSON has none of 128 bits.
+    let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let code = response.extensions().get::<Code>().map(|code| code.name());
     macro_rules! log {
         ($level:expr) => {
             event!(
-                $level, %method, path, status = status.as_u16(), code, microseconds = took.as_micros(),
+                $level, %method, path, status = status.as_u16(), code, microseconds,
                 request_id = ids.request_id, traceparent = ids.traceparent, "exchange"
             )
         };

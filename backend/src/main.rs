@@ -40,7 +40,9 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     match (&config.command, &config.database) {
         (None, _) => serve(config).await,
         (Some(Command::Backup { file }), Database::Sqlite(path)) => Ok(Sqlite::backup(path, file)?),
-        (Some(Command::Backup { .. }), Database::Postgres(_)) => bail!("a PostgreSQL database is copied by pg_dump"),
+        (Some(Command::Backup { .. }), Database::Postgres(_)) => {
+            bail!("a PostgreSQL database is copied by its own pg_dump")
+        }
         (Some(Command::Check), Database::Sqlite(path)) => Ok(Sqlite::check(path)?),
         (Some(Command::Check), Database::Postgres(url)) => {
             let (tasks, users) = Postgres::open(url, config.quota()).await?.check().await?;
@@ -57,12 +59,12 @@ async fn serve(config: &Config) -> anyhow::Result<()> {
         Database::Postgres(url) => Store::from(Postgres::open(url, config.quota()).await?),
     };
     let metrics = Metrics::default();
-    let listener = Listener::bind(&config.listen).await?;
+    let listener = Listener::bind(&config.listen).await.context("--listen")?;
     let (stop, stopped) = watch::channel(());
     let admin = match &config.admin {
         Admin::Off => None,
         Admin::At(listen) => {
-            let listener = Listener::bind(listen).await?;
+            let listener = Listener::bind(listen).await.context("--admin")?;
             tracing::info!(address = listener.address(), "admin listening");
             let router = admin::router(store.clone(), metrics.clone());
             Some(tokio::spawn(serve::run(listener, router, until(stopped.clone()))))

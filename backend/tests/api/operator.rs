@@ -27,6 +27,8 @@ fn the_admin_listener_tells_health_and_counts() {
         assert_eq!(ask(&admin, path).status, 200, "{path}");
         service.send("GET", path, None).refused(404, "path_unknown");
     }
+    let lost = ask(&admin, "/");
+    assert_eq!((lost.status, &*lost.text()), (404, "try /livez, /readyz or /metrics\n"));
     service.create("milk");
     service.send("GET", "/api/alice/tasks/77", None);
     service.send("BREW", "/api/alice/tasks/78", None);
@@ -51,6 +53,7 @@ fn a_log_line_has_the_ids_that_the_proxy_sent_and_not_the_caller() {
     let event = service.logged("exchange");
     assert_eq!((&event["request_id"], &event["traceparent"]), (&"r-1".into(), &trace.into()));
     assert_eq!((&event["status"], &event["code"]), (&404.into(), &"task_not_found".into()));
+    assert!(event["microseconds"].is_u64(), "{event}");
     let text = event.to_string();
     assert!(!text.contains("secretive") && !text.contains("private"), "{text}");
 }
@@ -100,12 +103,15 @@ fn a_backup_replaces_nothing_and_leaves_no_half() {
 #[test]
 fn a_check_finds_an_index_that_has_lost_a_row() {
     let place = Place::new();
-    place.start().create("milk");
     let check = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_task-service"));
         command.arg("--database").arg(place.database()).arg("check");
         fail(command)
     };
+    let (code, log) = check();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("does not exist"), "{log}");
+    place.start().create("milk");
     let (code, log) = check();
     assert_eq!(code, Some(0), "{log}");
     assert!(log.contains("sound"), "{log}");

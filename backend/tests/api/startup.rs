@@ -79,7 +79,13 @@ fn an_address_in_use_is_refused() {
     let port = first.address().to_owned();
     let (code, log) = fail(Place::new().command(&port));
     assert_eq!(code, Some(1));
-    assert!(log.contains("give another address with --listen"), "{log}");
+    assert!(log.contains("--listen: cannot listen at "), "{log}");
+    let second = Place::new();
+    let mut command = second.command("127.0.0.1:0");
+    command.args(["--admin", &port]);
+    let (code, log) = fail(command);
+    assert_eq!(code, Some(1));
+    assert!(log.contains("--admin: cannot listen at "), "{log}");
 }
 
 #[test]

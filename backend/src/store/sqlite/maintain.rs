@@ -16,9 +16,6 @@ pub enum BackupError {
     /// The database cannot be read.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// There is no database.
-    #[error("database {0}: does not exist; name it with --database")]
-    Missing(PathBuf),
     /// The file to make is there already.
     #[error("backup {0}: exists already; name a new file")]
     Exists(PathBuf),
@@ -52,7 +49,7 @@ impl Sqlite {
     /// See [`BackupError`].
     pub fn backup(path: &Path, to: &Path) -> Result<(), BackupError> {
         if !exists(path)? {
-            return Err(BackupError::Missing(path.to_owned()));
+            return Err(OpenError::Missing(path.to_owned()).into());
         }
         if to.exists() {
             return Err(BackupError::Exists(to.to_owned()));

@@ -61,6 +61,9 @@ pub enum OpenError {
     /// The path names a folder or a device.
     #[error("database {0}: is not a regular file; name a file with --database")]
     NoFile(PathBuf),
+    /// There is no file.
+    #[error("database {0}: does not exist; name it with --database")]
+    Missing(PathBuf),
     /// The file cannot be read.
     #[error("database {path}: cannot be read; check its permissions")]
     Unreadable {
@@ -175,7 +178,11 @@ pub(super) fn exists(path: &Path) -> Result<bool, OpenError> {
 /// Looks at an existing file through a connection that cannot write.
 pub(super) fn inspect(path: &Path) -> Result<(), OpenError> {
     let failed = |source| diagnose(path, source);
-    if !begins_like_a_database(path).map_err(|source| OpenError::Unreadable { path: path.to_owned(), source })? {
+    let unreadable = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => OpenError::Missing(path.to_owned()),
+        _ => OpenError::Unreadable { path: path.to_owned(), source },
+    };
+    if !begins_like_a_database(path).map_err(unreadable)? {
         return Err(OpenError::NoDatabase(path.to_owned()));
     }
     let connection = read_only(path).map_err(failed)?;

@@ -63,6 +63,7 @@ fn a_balancer_must_introduce_its_client_and_a_stranger_must_not() {
     for header in ["", "PROXY TCP4 192.0.2.7\r\n", "PROXY TCP4 192.0.2.7 127.0.0.1 1 2\n"] {
         introduced(&gate, header).answer().refused(400, "request_malformed");
     }
+    gate.proxy.process.wait_for_line("a peer that server.proxy_protocol lists was refused");
     let stranger = Gate::open();
     let mut wire = introduced(&stranger, line("192.0.2.7"));
     assert_eq!(wire.outcome().status(), Some(400));

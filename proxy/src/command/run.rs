@@ -146,8 +146,9 @@ async fn serve(proxy: Proxy, mut signals: Signals, backend: Option<&mut Backend>
         again.next().await
     };
     tokio::select! {
-        drained = proxy.run(shutdown) => if let Drained::Cut(connections) = drained? {
-            warn!(connections, "the drain time is over: connections were cut");
+        drained = proxy.run(shutdown) => match drained? {
+            Drained::Whole => info!("drained"),
+            Drained::Cut(connections) => warn!(connections, "the drain time is over: connections were cut"),
         },
         name = impatience => bail!("a second {name} cut the drain short"),
     }
@@ -237,6 +238,9 @@ fn tell(control: &Control) {
     }
     for address in control.addresses() {
         info!(%address, "listening");
+    }
+    if let Some(address) = &state.config.server.admin {
+        info!(%address, "listening for operators");
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     counts::{self, Count},
     listen::{Heir, Listener},
     proxy::Shared,
-    proxy_protocol,
+    proxy_protocol::{self, HeaderFault},
     transport::{Socket, Stream},
     watch::{Watch, Watched},
     worker::Worker,
@@ -93,10 +93,22 @@ async fn introduce(worker: Rc<Worker>, mut socket: Socket, peer: Client, seat: S
     match timeout(limit, proxy_protocol::read(&mut socket, peer)).await {
         Ok(Ok(client)) => admit(&worker, socket, client, seat),
         Ok(Err(fault)) => {
-            tracing::debug!(peer = ?address, %fault, "a listed peer did not say who its client is");
+            not_introduced(address, &fault);
             tell(socket, Code::RequestMalformed).await;
         }
         Err(_) => tell(socket, Code::RequestTimeout).await,
+    }
+}
+
+/// A balancer that is set up otherwise would have all its clients refused. One that only looks whether somebody listens
+/// sends nothing, as a rule over and over.
+fn not_introduced(peer: Option<IpAddr>, fault: &HeaderFault) {
+    let peer = peer.map(tracing::field::display);
+    match fault {
+        HeaderFault::Invalid => {
+            tracing::warn!(peer, %fault, "a peer that server.proxy_protocol lists was refused");
+        }
+        HeaderFault::Cut(_) => tracing::debug!(peer, %fault, "a connection was refused"),
     }
 }
 

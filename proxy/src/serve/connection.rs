@@ -93,7 +93,10 @@ async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
     let mut draining = false;
     let end = poll_fn(|context| {
         loop {
-            if Pin::new(&mut connection).poll(context).is_ready() {
+            if let Poll::Ready(served) = Pin::new(&mut connection).poll(context) {
+                if let Err(fault) = served {
+                    unread(&link.client, &fault);
+                }
                 return Poll::Ready(End::Done);
             }
             if draining || !watch.is_draining() {
@@ -113,6 +116,13 @@ async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
         opening.reset();
     }
     opening.is_http2().then_some(opening)
+}
+
+/// What the parser refuses is no exchange, and no other line tells of it.
+fn unread(client: &Client, fault: &hyper::Error) {
+    if fault.is_parse() {
+        tracing::debug!(client = client.address().map(display), %fault, "refused what is no request");
+    }
 }
 
 /// Whether the connection has waited for too long. An exchange that waits for its upstream answers by itself.

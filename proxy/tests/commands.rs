@@ -104,6 +104,58 @@ fn each_refusal_is_explained_with_its_code_and_what_would_pass() {
 }
 
 #[test]
+fn an_explanation_says_what_the_code_alone_does_not() {
+    let folder = folder();
+    for (arguments, told) in [
+        (
+            &["GET", "/api/alice", "--token", "opaque"][..],
+            "to pass: The token is no JWT. It looks like an opaque session",
+        ),
+        (&["TRACE", "/api/alice"], "TRACE and CONNECT are never forwarded"),
+    ] {
+        let explained = explain(&folder, arguments).output;
+        assert!(explained.contains(told), "{explained}");
+    }
+}
+
+#[test]
+fn an_explained_preflight_shows_what_the_browser_is_allowed() {
+    let folder = folder();
+    let file = "[[issuer]]\nsecret_file = \"secret\"\n[upstream.app]\nurl = \"http://127.0.0.1:1\"\n[[route]]\npath = \"/**\"\n\
+        access = \"signed-in\"\n[route.cors]\norigins = [\"https://app.example\"]\n";
+    std::fs::write(folder.path().join("gate.toml"), file).expect("the folder can be written");
+    let from = |origin: &str| {
+        let preflight = ["explain", "--config", "gate.toml", "OPTIONS", "/x", "--header"];
+        let headers = [origin, "--header", "Access-Control-Request-Method: PUT"];
+        ownergate(folder.path(), &[&preflight[..], &headers].concat()).output
+    };
+    let listed = from("Origin: https://app.example");
+    assert!(listed.contains("access-control-allow-headers: authorization, content-type"), "{listed}");
+    let stranger = from("Origin: https://other.example");
+    assert!(stranger.contains("nothing is allowed: the Origin is none of the route's cors.origins"), "{stranger}");
+}
+
+#[test]
+fn an_issuer_that_cannot_be_reached_is_told_once() {
+    let folder = folder();
+    let request = ["explain", "GET", "/api/alice", "--token", "a.b.c", "--upstream", "http://127.0.0.1:1"];
+    let explained = ownergate(folder.path(), &[&request[..], &["--better-auth", "http://127.0.0.1:1"]].concat()).output;
+    assert_eq!(explained.matches("no connection to").count(), 1, "{explained}");
+}
+
+#[test]
+fn a_word_that_is_no_tool_is_told_the_tools() {
+    let folder = folder();
+    for words in [&["chek"][..], &["--upstream", "http://127.0.0.1:1", "task-service"]] {
+        let fault = ownergate(folder.path(), words);
+        assert_eq!(fault.code, 64, "{}", fault.errors);
+        assert!(fault.errors.contains("the tools are check, config, explain"), "{}", fault.errors);
+    }
+    let surplus = ownergate(folder.path(), &["explain", "GET", "/", "more"]);
+    assert!(!surplus.errors.contains("the tools are"), "{}", surplus.errors);
+}
+
+#[test]
 fn words_that_are_no_request_are_faults_and_no_refusal() {
     let folder = folder();
     for (arguments, told) in [

@@ -113,11 +113,22 @@ impl Account {
             Decision::Preflight(route, answer) => {
                 self.step(Step::Request, "ok", REQUEST);
                 let pattern = routes.route(*route).map_or("", |route| route.pattern.as_str());
-                self.line(format_args!("answered here: a CORS preflight to {pattern}, with {} headers", answer.len()));
+                self.line(format_args!("answered here: a CORS preflight to {pattern}"));
+                self.allowance(answer);
             }
             Decision::Refuse(denial) => {
                 self.refused(&subject(denial.route.and_then(|id| routes.route(id))), denial);
             }
+        }
+    }
+
+    /// What a preflight's answer allows, by which the browser decides.
+    fn allowance(&mut self, answer: &HeaderMap) {
+        if !answer.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN) {
+            self.line(format_args!("  nothing is allowed: the Origin is none of the route's cors.origins"));
+        }
+        for (name, value) in answer.iter().filter(|(name, _)| name.as_str().starts_with("access-control-")) {
+            self.line(format_args!("  {name}: {}", value.to_str().unwrap_or_default()));
         }
     }
 

@@ -133,8 +133,11 @@ fn say(answer: impl AsRef<[u8]>) -> Result<ExitCode, CommandFault> {
     let answer = answer.as_ref();
     let end: &[u8] = if answer.ends_with(b"\n") { b"" } else { b"\n" };
     let mut output = io::stdout().lock();
-    output.write_all(answer).and_then(|()| output.write_all(end)).context("standard output")?;
-    Ok(ExitCode::SUCCESS)
+    match output.write_all(answer).and_then(|()| output.write_all(end)) {
+        // Whoever reads it, such as `head`, has had enough.
+        Err(fault) if fault.kind() == io::ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+        written => Ok(written.context("standard output").map(|()| ExitCode::SUCCESS)?),
+    }
 }
 
 /// Runs a future, and what it spawns, on this thread.

@@ -39,7 +39,7 @@ pub(super) fn remedy(denial: &Denial, route: Option<&Route>, issuers: &[IssuerCo
         | Code::UpstreamUnreachable
         | Code::UpstreamBroken
         | Code::Overloaded
-        | Code::UpstreamTimeout => denial.code.detail(),
+        | Code::UpstreamTimeout => denial.detail(),
     };
     text.into()
 }

@@ -3,9 +3,14 @@
 
 use std::{ffi::OsString, time::Duration};
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use clap::{
+    Args, CommandFactory, FromArgMatches, Parser, Subcommand,
+    error::{ContextKind, ContextValue},
+};
 
 use super::{secret::Hidden, setting::SETTINGS};
+
+const USAGE: &str = "ownergate [OPTIONS] [-- COMMAND ARGS...]\n       ownergate TOOL [OPTIONS]";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,7 +57,7 @@ With several issuers, issuer = \"NAME\" says whose token it is; the first one's 
 /// forwards the rest with one header that the application can trust: X-User-Id.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ownergate", version, after_long_help = EXAMPLES, after_help = "--help shows more, with examples.")]
-#[command(max_term_width = 100, subcommand_value_name = "TOOL", subcommand_help_heading = "Tools")]
+#[command(max_term_width = 100, subcommand_value_name = "TOOL", subcommand_help_heading = "Tools", override_usage = USAGE)]
 pub struct Flags {
     /// What to run by.
     #[command(flatten)]
@@ -183,9 +188,11 @@ impl Flags {
     pub fn read<I>(arguments: I) -> Result<Self, clap::Error>
     where
         I: IntoIterator,
-        I::Item: Into<OsString> + Clone,
+        I::Item: Into<OsString>,
     {
-        Self::from_arg_matches(&command().try_get_matches_from(arguments)?)
+        let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+        let matches = command().try_get_matches_from(&arguments).map_err(|fault| with_tip(fault, &arguments))?;
+        Self::from_arg_matches(&matches)
     }
 
     /// Completions for a shell.
@@ -204,6 +211,19 @@ impl Flags {
         clap_mangen::Man::new(command()).render(&mut page)?;
         Ok(page)
     }
+}
+
+/// Says what a word could be that is neither a flag nor a tool.
+fn with_tip(mut fault: clap::Error, arguments: &[OsString]) -> clap::Error {
+    let command = command();
+    let is_word =
+        matches!(fault.get(ContextKind::InvalidArg), Some(ContextValue::String(word)) if !word.starts_with('-'));
+    if is_word && !arguments.iter().any(|argument| command.find_subcommand(argument).is_some()) {
+        let tools: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        let tip = format!("the tools are {}; the backend to start stands behind \"--\"", tools.join(", "));
+        fault.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    }
+    fault
 }
 
 /// The command line, each flag with its variable's name and never its value.

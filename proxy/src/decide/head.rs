@@ -34,7 +34,8 @@ impl<'a> Head<'a> {
     pub(super) fn check(&self, head_bytes: usize, path_bytes: usize) -> Result<RequestPath<'a>, Denial> {
         self.check_size(head_bytes, path_bytes)?;
         if matches!(*self.method, Method::CONNECT | Method::TRACE) {
-            return Err(Denial { allow: FORWARDABLE.into(), ..Code::MethodNotAllowed.into() });
+            let denial = Denial::from(Code::MethodNotAllowed).because("TRACE and CONNECT are never forwarded");
+            return Err(Denial { allow: FORWARDABLE.into(), ..denial });
         }
         self.check_authority()?;
         self.check_framing()?;

@@ -79,8 +79,8 @@ fn split(text: &str) -> Result<[&str; 3], Denial> {
     match std::array::from_fn(|_| parts.next()) {
         [Some(header), Some(payload), Some(signature), None, None, None] => Ok([header, payload, signature]),
         [_, _, _, _, Some(_), None] => Err(Code::TokenEncrypted.into()),
-        parts if looks_opaque(&parts) => Err(malformed("the token has no three parts").telling(SESSION_TOKEN)),
-        _ => Err(malformed("the token has no three parts")),
+        parts if looks_opaque(&parts) => Err(malformed("the token does not have three parts").telling(SESSION_TOKEN)),
+        _ => Err(malformed("the token does not have three parts")),
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Source {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceFault {
     /// The network or the server failed.
-    #[error("{0}: {1}")]
+    #[error("{0}")]
     Fetch(Box<str>, #[source] FetchFault),
     /// The file could not be read.
     #[error("{}", .0.display())]

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use http::{HeaderMap, Method, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version, header};
 
 use super::{
     Code, Denial,
@@ -38,6 +38,8 @@ impl<'a> Head<'a> {
             return Err(Denial { allow: FORWARDABLE.into(), ..denial });
         }
         self.check_authority()?;
+        self.check_values()?;
+        self.check_length()?;
         self.check_framing()?;
         RequestPath::parse(self.uri.path()).map_err(|fault: PathFault| {
             Denial::from(Code::PathAmbiguous).because(format!("the path {:?} {fault}", self.uri.path()))
@@ -68,7 +70,7 @@ impl<'a> Head<'a> {
         if lines.next().is_some() {
             return malformed("several Host lines");
         }
-        let host = match host.map(http::HeaderValue::to_str) {
+        let host = match host.map(HeaderValue::to_str) {
             None => None,
             Some(Ok(text)) if is_authority(text) => Some(text),
             Some(_) => return malformed("a Host that is no authority"),
@@ -87,6 +89,25 @@ impl<'a> Head<'a> {
         }
     }
 
+    /// White space around a value is none of it in HTTP/1, and a fault in HTTP/2 (RFC 9113 §8.2.1), for which an upstream
+    /// may end a connection that others share.
+    fn check_values(&self) -> Result<(), Denial> {
+        if self.version == Version::HTTP_2 && self.headers.values().any(is_padded) {
+            return Err(Denial::from(Code::RequestMalformed).because("a field value with white space around it"));
+        }
+        Ok(())
+    }
+
+    /// One number. Readers differ on an empty length, and on a repeated one (RFC 9110 §8.6).
+    fn check_length(&self) -> Result<(), Denial> {
+        let mut lengths = self.headers.get_all(header::CONTENT_LENGTH).iter().map(HeaderValue::as_bytes);
+        let Some(length) = lengths.next() else { return Ok(()) };
+        if lengths.next().is_some() || length.is_empty() || !length.iter().all(u8::is_ascii_digit) {
+            return Err(Denial::from(Code::RequestMalformed).because("a Content-Length that is not one number"));
+        }
+        Ok(())
+    }
+
     /// RFC 9112 §6.1: a sender of both lengths may be smuggling; only `chunked` alone has one reading everywhere.
     fn check_framing(&self) -> Result<(), Denial> {
         let mut codings = self.headers.get_all(header::TRANSFER_ENCODING).iter();
@@ -100,6 +121,12 @@ impl<'a> Head<'a> {
         }
         Ok(())
     }
+}
+
+/// Whether white space stands around a field value.
+pub(super) fn is_padded(value: &HeaderValue) -> bool {
+    let is_space = |byte: Option<&u8>| byte.is_some_and(|byte| matches!(byte, b' ' | b'\t'));
+    is_space(value.as_bytes().first()) || is_space(value.as_bytes().last())
 }
 
 /// `host [":" port]` of RFC 3986 §3.2 without user information, and with names of letters, digits and `-._~` only.
@@ -182,6 +209,10 @@ mod tests {
             (&[("transfer-encoding", "chunked")], Ok(())),
             (&[("transfer-encoding", "Chunked")], Ok(())),
             (&[("content-length", "3")], Ok(())),
+            (&[("content-length", "3"), ("content-length", "3")], bad),
+            (&[("content-length", "")], bad),
+            (&[("content-length", "3, 3")], bad),
+            (&[("content-length", "+3")], bad),
             (&[("content-length", "3"), ("transfer-encoding", "chunked")], bad),
             (&[("transfer-encoding", "chunked"), ("transfer-encoding", "identity")], bad),
             (&[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")], bad),

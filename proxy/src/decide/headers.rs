@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header, request::Parts, uri::PathAndQuery};
 
-use super::{Gate, Permit, TokenSource, bearer, client::Client, scrub::Fate};
+use super::{Gate, Permit, TokenSource, bearer, client::Client, head::is_padded, scrub::Fate};
 
 /// What the upstream is told of the caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,9 @@ impl Gate {
     /// (RFC 9110 §6.5.1): framing, routing and credentials.
     pub fn clean_trailers(&self, trailers: &mut HeaderMap) {
         self.strip(trailers, false);
-        for name in NO_TRAILER {
+        let padded: Vec<HeaderName> =
+            trailers.iter().filter(|(_, value)| is_padded(value)).map(|(name, _)| name.clone()).collect();
+        for name in padded.into_iter().chain(NO_TRAILER) {
             trailers.remove(name);
         }
     }

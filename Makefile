@@ -1,4 +1,4 @@
-# Two commands: `make run` shows it working, `make test` checks everything.
+# `make run` shows it working, `make test` checks everything, `make release` builds the proxy as it is fastest.
 
 CARGO  ?= cargo
 NPM    ?= npm

@@ -14,13 +14,14 @@ use tokio_rustls::{TlsAcceptor, TlsStream};
 
 use super::{
     census::Household,
+    clock::Watched,
     connection::{serve, tell},
     counts::{self, Count},
     listen::{Heir, Listener},
     proxy::Shared,
     proxy_protocol::{self, HeaderFault},
     transport::{Socket, Stream},
-    watch::{Watch, Watched},
+    watch::Watch,
     worker::Worker,
 };
 use crate::decide::{Client, Code};

@@ -15,12 +15,13 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 use super::{
     accept::Seat,
+    clock::Watched,
     exchange::exchange,
     http2,
     opening::Opening,
     reply,
     transport::Stream,
-    watch::{Phase, Watch, Watched},
+    watch::{Phase, Watch},
     worker::Worker,
 };
 use crate::decide::{Client, Code};

@@ -7,10 +7,11 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 
 use super::{
-    body::{Progress, ResponseBody},
     connection::Link,
     forward::forward,
     reply,
+    request_body::Progress,
+    response_body::ResponseBody,
     tally::{REQUEST_ID, Tally},
 };
 use crate::decide::{Code, Decision, Denial, Head};

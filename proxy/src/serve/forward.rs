@@ -12,13 +12,14 @@ use http_body::Body;
 use hyper::body::Incoming;
 
 use super::{
-    body::{Progress, RequestBody, ResponseBody, Upload, Upstate},
     capacity::Slot,
     connection::Link,
     consent::{self, Consent},
     dial::DialFault,
     log,
     multiplexed::{self, Fate},
+    request_body::{Progress, RequestBody, Upload, Upstate},
+    response_body::ResponseBody,
     signer::SIGNED_IDENTITY,
     tally::{REQUEST_ID, Tally},
     upgrade,

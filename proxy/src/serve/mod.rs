@@ -7,13 +7,20 @@
 //! A request's way: [`listen`] and [`accept`] take its connection, [`connection`] (and [`http2`]) read requests from it,
 //! [`exchange`] decides and answers each, [`forward`] speaks with the [`upstream`]. What became of it is told once, by
 //! [`tally`], to [`log`], [`metrics`] and [`trace`].
+//!
+//! Who a connection is from: [`tls`], [`proxy_protocol`], [`opening`] (HTTP/1 or HTTP/2). How much there may be of
+//! everything: [`census`] (connections), [`rate`] and [`capacity`] (requests), [`watch`] and its [`clock`] (time),
+//! [`pace`] (trickles). What streams: [`request_body`], asked for by [`consent`], and [`response_body`]. What is no
+//! longer HTTP: [`upgrade`], [`tunnel`], [`websocket`]. Connections to upstreams: [`dial`], and [`multiplexed`] ones of
+//! HTTP/2. Tokens: [`jwks`], [`verifier`], [`verified`]. Across restarts: [`systemd`], [`unix_socket`]; across changes of
+//! the configuration: [`reload`].
 
 mod accept;
 pub mod admin;
-mod body;
 mod capacity;
 mod census;
 pub mod child;
+mod clock;
 mod connection;
 mod consent;
 mod counts;
@@ -39,6 +46,8 @@ mod rate;
 mod record;
 pub mod reload;
 mod reply;
+mod request_body;
+mod response_body;
 mod signer;
 mod state;
 pub mod systemd;

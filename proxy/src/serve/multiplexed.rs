@@ -23,12 +23,12 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::Mutex;
 
 use super::{
-    body::RequestBody,
+    clock::Clock,
     counts::{self, Count},
     dial::DialFault,
+    request_body::RequestBody,
     transport::Stream,
     upstream::IDLE_TIME,
-    watch::Clock,
 };
 
 /// Exchanges at once on one connection, if the upstream allows as many: more go by another one, so that they do not

@@ -10,7 +10,7 @@ use std::{
 
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri, Version, request::Parts};
 
-use super::{Exchange, Trace, body::Progress, connection::Link, log, pace::Pace, worker::Local};
+use super::{Exchange, Trace, connection::Link, log, pace::Pace, request_body::Progress, worker::Local};
 use crate::{
     config::Endpoint,
     decide::{Code, Denial, Identity, Permit, RouteId, UpstreamId},

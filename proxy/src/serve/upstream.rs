@@ -21,13 +21,13 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
 use super::{
-    body::RequestBody,
+    clock::Clock,
     counts::{self, Count},
     dial::{DialFault, dial},
     multiplexed::{Fate, Multiplexed, Share},
+    request_body::RequestBody,
     tls::UpstreamConnector,
     transport::{Answered, Stream, Tapped},
-    watch::Clock,
 };
 use crate::config::{self, Endpoint, UpstreamProtocol};
 

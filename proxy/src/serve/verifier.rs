@@ -20,9 +20,9 @@ use tokio::sync::oneshot;
 
 use super::{
     State,
+    clock::Clock,
     counts::{self, Count},
     jwks::Snapshot,
-    watch::Clock,
 };
 use crate::decide::{Code, Denial, Identity, Timestamp};
 

@@ -1,33 +1,23 @@
-//! A worker's coarse clock: deadlines that cost nothing while they are kept.
-//!
-//! A runtime's timer would be armed and disarmed several times per exchange. Here a deadline is a number that each
-//! step overwrites, and one task looks over all of them ten times a second.
+//! What a connection, or one stream of it, waits for, and until when.
 
 use std::{
-    cell::{Cell, RefCell},
-    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
-use slab::Slab;
-use tokio::sync::Notify;
 
-use crate::{config::Timeouts, decide::Timestamp};
-
-/// How late a deadline may be noticed.
-const TICK: Duration = Duration::from_millis(100);
+use crate::{
+    config::Timeouts,
+    decide::{Code, Denial},
+};
 
 /// Milliseconds for an HTTP/2 client to take its leave: its answer to a ping, as a rule (RFC 9113 §6.8).
 const LEAVE: u64 = 1_000;
-
-/// Milliseconds between sweeps.
-const SWEEP: u64 = 1_000;
 
 /// Milliseconds that an answer has to end which begins as its caller's token does.
 const GRACE: u64 = 1_000;
@@ -37,21 +27,6 @@ const ALL_READ: u64 = 1;
 
 /// The deadline of what may take as long as it likes.
 const FOREVER: u64 = u64::MAX;
-
-/// Time as one worker sees it, at most a tick old.
-pub(super) struct Clock {
-    started: Instant,
-    /// Milliseconds since `started`.
-    now: Arc<AtomicU64>,
-    unix: AtomicU64,
-    watches: RefCell<Slab<Arc<Watch>>>,
-    /// How many of them watch over streams.
-    streams: Cell<usize>,
-    draining: Cell<bool>,
-    swept: Cell<u64>,
-    occupied: Notify,
-    emptied: Notify,
-}
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,106 +96,12 @@ pub(super) enum Overrun {
     Token,
 }
 
-/// Keeps a watch in the clock's list.
-pub(super) struct Watched {
-    clock: Rc<Clock>,
-    place: usize,
-    watch: Arc<Watch>,
-    stream: bool,
-}
-
-impl Clock {
-    pub(super) fn new() -> Self {
-        let clock = Self {
-            started: Instant::now(),
-            now: Arc::default(),
-            unix: AtomicU64::new(0),
-            watches: RefCell::default(),
-            streams: Cell::new(0),
-            draining: Cell::new(false),
-            swept: Cell::new(0),
-            occupied: Notify::new(),
-            emptied: Notify::new(),
-        };
-        clock.read();
-        clock
-    }
-
-    /// Seconds since the epoch, for claims.
-    pub(super) fn timestamp(&self) -> Timestamp {
-        Timestamp::from_unix(self.unix.load(Relaxed))
-    }
-
-    /// Milliseconds since the worker started.
-    pub(super) fn millis(&self) -> u64 {
-        self.now.load(Relaxed)
-    }
-
-    /// Watches over a connection that has just opened.
-    pub(super) fn watch(self: &Rc<Self>, timeouts: &Timeouts) -> Watched {
-        if self.watches.borrow().is_empty() {
-            self.read();
-            self.occupied.notify_one();
+impl From<Overrun> for Denial {
+    fn from(overrun: Overrun) -> Self {
+        match overrun {
+            Overrun::Exchange => Denial::from(Code::UpstreamTimeout).because("the exchange takes too long"),
+            Overrun::Token => Denial::from(Code::TokenExpired).because("the token's time ended in the middle"),
         }
-        self.keep(Watch::new(Arc::clone(&self.now), Limits::new(timeouts), self.draining.get()), false)
-    }
-
-    /// Watches over one stream of a connection, with the same limits.
-    pub(super) fn watch_stream(self: &Rc<Self>, connection: &Watch) -> Watched {
-        self.streams.set(self.streams.get() + 1);
-        self.keep(Watch::new(Arc::clone(&self.now), connection.limits, self.draining.get()), true)
-    }
-
-    fn keep(self: &Rc<Self>, watch: Watch, stream: bool) -> Watched {
-        let watch = Arc::new(watch);
-        let place = self.watches.borrow_mut().insert(Arc::clone(&watch));
-        Watched { clock: Rc::clone(self), place, watch, stream }
-    }
-
-    /// Tells every connection to end with the exchange that it is in; returns when all have.
-    pub(super) async fn drain(&self) {
-        self.draining.set(true);
-        for (_, watch) in self.watches.borrow().iter() {
-            watch.draining.store(true, Relaxed);
-            watch.task.wake();
-        }
-        while self.watched() > 0 {
-            self.emptied.notified().await;
-        }
-    }
-
-    /// Connections that are watched over.
-    pub(super) fn watched(&self) -> usize {
-        self.watches.borrow().len() - self.streams.get()
-    }
-
-    /// Ticks as long as there is something to watch over, and sweeps every second.
-    pub(super) async fn run(&self, sweep: impl Fn()) {
-        let mut ticks = tokio::time::interval(TICK);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            if self.watches.borrow().is_empty() {
-                self.occupied.notified().await;
-            }
-            ticks.tick().await;
-            self.read();
-            let now = self.millis();
-            for (_, watch) in self.watches.borrow().iter() {
-                if watch.deadline.load(Relaxed) <= now {
-                    watch.task.wake();
-                }
-            }
-            if self.swept.get() + SWEEP <= now {
-                self.swept.set(now);
-                sweep();
-            }
-        }
-    }
-
-    fn read(&self) {
-        self.now.store(millis(self.started.elapsed()), Relaxed);
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.unix.store(unix, Relaxed);
     }
 }
 
@@ -237,6 +118,16 @@ impl Limits {
 }
 
 impl Watch {
+    /// Over a connection that has just opened. `now` is the clock's, in milliseconds.
+    pub(super) fn over_connection(now: Arc<AtomicU64>, timeouts: &Timeouts, draining: bool) -> Self {
+        Self::new(now, Limits::new(timeouts), draining)
+    }
+
+    /// Over one stream of this connection, with the same limits.
+    pub(super) fn over_stream(&self, draining: bool) -> Self {
+        Self::new(Arc::clone(&self.now), self.limits, draining)
+    }
+
     fn new(now: Arc<AtomicU64>, limits: Limits, draining: bool) -> Self {
         let watch = Self {
             deadline: AtomicU64::new(FOREVER),
@@ -403,6 +294,12 @@ impl Watch {
         self.broken_off.load(Relaxed)
     }
 
+    /// The connection is to end with the exchange that it is in.
+    pub(super) fn drain(&self) {
+        self.draining.store(true, Relaxed);
+        self.task.wake();
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
     }
@@ -410,7 +307,18 @@ impl Watch {
     /// Ready once the deadline has passed. The task is woken then, and when draining begins.
     pub(super) fn poll_expired(&self, context: &Context<'_>) -> Poll<()> {
         self.task.register(context.waker());
-        if self.deadline.load(Relaxed) <= self.now.load(Relaxed) { Poll::Ready(()) } else { Poll::Pending }
+        if self.has_expired() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Time has gone on.
+    pub(super) fn tick(&self) {
+        if self.has_expired() {
+            self.task.wake();
+        }
+    }
+
+    fn has_expired(&self) -> bool {
+        self.deadline.load(Relaxed) <= self.now.load(Relaxed)
     }
 
     fn allow(&self, response_head: u64, exchange: u64, expires_in: u64) {
@@ -439,25 +347,8 @@ impl Watch {
     }
 }
 
-impl Watched {
-    pub(super) fn watch(&self) -> &Arc<Watch> {
-        &self.watch
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.clock.watches.borrow_mut().try_remove(self.place);
-        if self.stream {
-            self.clock.streams.set(self.clock.streams.get() - 1);
-        }
-        if self.clock.watches.borrow().is_empty() {
-            self.clock.emptied.notify_one();
-        }
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
+/// Whole milliseconds.
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(FOREVER)
 }
 

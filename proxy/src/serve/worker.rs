@@ -18,13 +18,13 @@ use super::{
     Observer, State, Trace,
     accept::{HANDOVER, accept},
     capacity::{Capacity, Slot},
+    clock::Clock,
     listen::{Bound, Heir, Listener},
     proxy::Shared,
     tls::UpstreamConnector,
     upstream::Pool,
     verified::Verified,
     verifier::{Allowance, Verifier},
-    watch::Clock,
 };
 use crate::{
     config::{Endpoint, Upstream},

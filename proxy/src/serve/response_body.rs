@@ -1,0 +1,138 @@
+//! An answer's body on its way to the client, never gathered.
+
+use std::{
+    error::Error,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::{capacity::Slot, pace::Pace, tally::Tally, upstream::Lease};
+use crate::decide::{Code, Denial, RouteId};
+
+/// An answer's body on its way to the client.
+pub(super) struct ResponseBody {
+    source: Source,
+    pace: Pace,
+    /// Bytes that the client has yet to make room for.
+    handed: usize,
+    tally: Box<Tally>,
+    /// The upstream has no other request in its place before this has ended.
+    _slot: Option<Slot>,
+}
+
+enum Source {
+    /// The upstream's, with the connection that it comes from.
+    Upstream(Incoming, Option<Lease>),
+    /// The proxy's own.
+    Own(Option<Bytes>),
+}
+
+impl ResponseBody {
+    /// The upstream's body; its connection is kept for the next request once the body has ended.
+    pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, slot: Option<Slot>, tally: Box<Tally>) -> Self {
+        tally.link().watch().answer_begins();
+        if incoming.is_end_stream() {
+            tally.abandon_request();
+        }
+        Self::new(Source::Upstream(incoming, lease), slot, tally)
+    }
+
+    /// The route of the exchange, where one was found.
+    pub(super) fn route(&self) -> Option<RouteId> {
+        self.tally.route()
+    }
+
+    /// A body of the proxy's own.
+    pub(super) fn own(bytes: Bytes, tally: Box<Tally>) -> Self {
+        tally.link().watch().refusal_begins();
+        Self::new(Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), None, tally)
+    }
+
+    fn new(source: Source, slot: Option<Slot>, tally: Box<Tally>) -> Self {
+        Self { source, pace: tally.pace(), handed: 0, tally, _slot: slot }
+    }
+
+    /// Whether the exchange has time for more, and the client has taken what it was given soon enough. If not, the
+    /// watch's deadline has passed, and whoever serves the exchange cuts it off.
+    fn may_go_on(&mut self) -> bool {
+        let watch = self.tally.link().watch();
+        if watch.overrun().is_some() {
+            return false;
+        }
+        let keeps_up = self.pace.moved(std::mem::take(&mut self.handed), watch.millis());
+        if !keeps_up {
+            watch.give_up();
+            self.tally
+                .cut_short(Denial::from(Code::RequestTimeout).because("the client takes its answer at a trickle"));
+        }
+        keeps_up
+    }
+
+    fn hand(&mut self, bytes: usize) {
+        self.handed = bytes;
+        self.pace.wait(self.tally.link().watch().millis());
+        self.tally.sent(bytes);
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        if !this.may_go_on() {
+            return Poll::Pending;
+        }
+        let frame = match &mut this.source {
+            Source::Upstream(incoming, _) => ready!(Pin::new(incoming).poll_frame(cx)),
+            Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+        };
+        this.tally.link().watch().answer_moves();
+        match &frame {
+            Some(Ok(frame)) => this.hand(frame.data_ref().map_or(0, Bytes::len)),
+            Some(Err(error)) => this.tally.broke_off(error),
+            None => this.tally.complete(),
+        }
+        if this.is_end_stream() || frame.is_none() {
+            this.tally.abandon_request();
+        }
+        Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Upstream(incoming, _) => incoming.is_end_stream(),
+            Source::Own(bytes) => bytes.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Upstream(incoming, _) => incoming.size_hint(),
+            Source::Own(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64),
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.tally.complete();
+        }
+        if !self.tally.is_complete() {
+            self.tally.break_off();
+        }
+        if let Source::Upstream(_, lease) = &mut self.source
+            && let Some(lease) = lease.take()
+            && self.tally.is_complete()
+        {
+            lease.keep();
+        }
+        self.tally.link().watch().rest();
+    }
+}

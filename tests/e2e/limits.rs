@@ -154,6 +154,15 @@ fn slow_parties_are_told_in_the_configured_time() {
 }
 
 #[test]
+fn the_rest_of_a_refused_body_is_not_the_beginning_of_a_head() {
+    let gate = configured(&format!("{MAIN}{OWNER}[timeouts]\nrequest_head = 0.3\nkeep_alive = 1\n"));
+    let mut wire = gate.proxy.connect();
+    wire.ask(&Request::new("POST", "/api/alice/x").field("Content-Length", "10")).refused(401, "token_missing");
+    wire.send("0123456789");
+    assert!(matches!(wire.outcome(), Outcome::Closed), "an idle connection ends in silence");
+}
+
+#[test]
 fn a_drain_ends_at_its_deadline() {
     let (reached, at_backend) = std::sync::mpsc::channel();
     let backend = Recorder::by_hand(move |mut conversation, _| {

@@ -147,9 +147,9 @@ impl Watch {
         watch
     }
 
-    /// Bytes of a request have come in.
+    /// Bytes have come in. Those of a body that is thrown away begin no head.
     pub(super) fn heard(&self) {
-        if self.phase() == Phase::Idle {
+        if self.phase() == Phase::Idle && self.expects_head() {
             self.enter(Phase::Head, self.limits.request_head);
         }
     }

@@ -1,6 +1,8 @@
 //! What a decision costs, and how much of it is cryptography: each verification beside aws-lc's alone.
 
-use std::{fs, hint::black_box, path::PathBuf, sync::Arc};
+mod fixture;
+
+use std::{hint::black_box, sync::Arc};
 
 use aws_lc_rs::{
     hmac,
@@ -8,90 +10,13 @@ use aws_lc_rs::{
 };
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version};
-use ownergate::decide::{
-    Access, Admission, Gate, GateRules, Head, IdentityHeaders, Issuer, IssuerId, IssuerKeys, KeySet, Keys, Pattern,
-    Policy, Route, Standing, Timestamp, TokenSource, UpstreamId,
-};
+use fixture::{NOW, browser_headers, fixture, gate, gate_of, keys, route};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
+use ownergate::decide::{Access, Admission, Head, Timestamp};
 use serde_json::Value;
-
-/// While the fixtures' tokens are good.
-const NOW: Timestamp = Timestamp::from_unix(1_795_417_800);
-const ORIGIN: &str = "http://127.0.0.1:3000";
-
-fn fixture(name: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/better-auth").join(name);
-    fs::read_to_string(path).expect("the fixture is there")
-}
 
 fn decode(text: &str) -> Vec<u8> {
     BASE64_URL_SAFE_NO_PAD.decode(text).expect("the fixture is base64url")
-}
-
-fn key_set(algorithm: &str) -> KeySet {
-    if algorithm == "HS256" {
-        return KeySet::from_secrets(&[fixture("secret.txt").as_bytes()], &[]);
-    }
-    let document = fixture(&format!("{algorithm}/jwks.json"));
-    KeySet::from_jwks(document.as_bytes(), &[]).expect("the fixture is a key set").0
-}
-
-fn keys(algorithm: &str) -> Keys {
-    Keys(vec![IssuerKeys { set: Arc::new(key_set(algorithm)), standing: Standing::Current }])
-}
-
-fn route(pattern: &str, access: Access) -> Route {
-    Route {
-        pattern: Pattern::parse(pattern).expect("a pattern"),
-        access,
-        issuers: [IssuerId(0)].into(),
-        methods: [].into(),
-        scopes: [].into(),
-        roles: [].into(),
-        upstream: UpstreamId(0),
-        forward_credentials: false,
-        body_bytes: None,
-        response_head: None,
-        exchange: None,
-        end_at_expiry: true,
-        cors: None,
-        rate_limit: None,
-        enforce: true,
-    }
-}
-
-fn gate() -> Gate {
-    gate_of(vec![route("/api/{user_id}/**", owner()), route("/health", Access::Public)])
-}
-
-fn owner() -> Access {
-    Access::Owner { capture: "user_id".into() }
-}
-
-fn gate_of(routes: Vec<Route>) -> Gate {
-    Gate::new(GateRules {
-        policy: Policy::new(routes).expect("unambiguous routes"),
-        issuers: vec![Issuer {
-            name: "better-auth".into(),
-            issuer: Some(ORIGIN.into()),
-            audience: [ORIGIN.into()].into(),
-            algorithms: [].into(),
-            leeway_seconds: 30,
-            token_types: ["JWT".into()].into(),
-            user_claim: "sub".into(),
-            required_claims: [].into(),
-            max_lifetime_seconds: None,
-            scope_claims: ["scope".into()].into(),
-            role_claim: None,
-            token_from: [TokenSource::Header].into(),
-        }],
-        identity: IdentityHeaders { header: HeaderName::from_static("x-user-id"), claims: Vec::new(), signed: false },
-        trusted_proxies: Vec::new(),
-        path_bytes: 8192,
-        head_bytes: 32768,
-        token_bytes: 16384,
-        json_depth: 32,
-    })
 }
 
 /// aws-lc alone: a prepared key, a message, a signature.
@@ -167,20 +92,7 @@ fn refusal(criterion: &mut Criterion) {
 fn decision(criterion: &mut Criterion) {
     let (gate, keys, token) = (gate(), keys("EdDSA"), fixture("EdDSA/alice.jwt"));
     let identity = gate.verify(&token, &keys, NOW).expect("a good token");
-    let mut headers = HeaderMap::new();
-    for (name, value) in [
-        ("host", "api.example"),
-        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
-        ("accept", "application/json"),
-        ("accept-language", "en-GB,en;q=0.5"),
-        ("accept-encoding", "gzip, deflate, br, zstd"),
-        ("origin", "https://app.example"),
-        ("referer", "https://app.example/"),
-        ("connection", "keep-alive"),
-        ("authorization", &format!("Bearer {token}")),
-    ] {
-        headers.insert(name, HeaderValue::from_str(value).expect("a header value"));
-    }
+    let headers = browser_headers(&token);
     let owned: Uri = format!("/api/{}/tasks?limit=20", identity.user().as_str()).parse().expect("a target");
     let public = Uri::from_static("/health");
     let head = |uri| Head { method: &Method::GET, uri, version: Version::HTTP_11, headers: &headers };

@@ -38,6 +38,22 @@ fn a_bad_new_configuration_is_told_and_the_old_one_stays() {
 }
 
 #[test]
+fn what_waits_for_the_next_start_is_told_until_it_is_taken_back() {
+    let gate = configured(&format!("{MAIN}{OWNER}"));
+    let reload = |server: &str, path: &str, count: usize| {
+        rewrite(&gate, &format!("{server}{MAIN}{OWNER}{}", route(path, "access = \"signed-in\"")));
+        let reloads = || gate.proxy.process.log().matches("configuration reloaded").count();
+        assert!(poll(e2e::PATIENCE, || (reloads() == count).then_some(())).is_some(), "{path} is not in force");
+    };
+    reload("[server]\nsocket_mode = \"0600\"\n", "/one", 1);
+    reload("[server]\nsocket_mode = \"0600\"\n", "/two", 2);
+    reload("", "/three", 3);
+    let log = gate.proxy.process.log();
+    let told: Vec<bool> = log.split("configuration reloaded").map(|text| text.contains("at the next start")).collect();
+    assert_eq!(told[..3], [true, true, false], "{log}");
+}
+
+#[test]
 fn a_secret_taken_out_of_the_configuration_verifies_no_more() {
     let gate = configured(&format!("{MAIN}{OWNER}"));
     let request = gate.by_alice("/api/alice/x");

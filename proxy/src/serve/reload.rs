@@ -49,6 +49,8 @@ pub type Load = dyn Fn() -> Result<Loaded, Vec<String>>;
 pub struct Reloader {
     load: Box<Load>,
     control: Control,
+    /// What the proxy was started with, part of which stays.
+    started: Config,
     threshold: Threshold,
     fetcher: Fetcher,
     pace: Pace,
@@ -58,7 +60,8 @@ pub struct Reloader {
 impl Reloader {
     /// Reloads what `control` serves by and what `threshold` lets into the log, with `load`.
     pub fn new(load: Box<Load>, control: Control, threshold: Threshold, fetcher: Fetcher, pace: Pace) -> Self {
-        Self { load, control, threshold, fetcher, pace, fault: RefCell::default() }
+        let started = control.state().config.clone();
+        Self { load, control, started, threshold, fetcher, pace, fault: RefCell::default() }
     }
 
     /// Why the last reload was refused; `None` when it was not.
@@ -129,8 +132,7 @@ impl Reloader {
     }
 
     fn accept(&self, state: State) {
-        let previous = self.control.state();
-        let (old, new) = (&previous.config, &state.config);
+        let (old, new) = (&self.started, &state.config);
         let fixed = [
             ("server.listen", old.server.listen != new.server.listen),
             ("server.admin", old.server.admin != new.server.admin),
@@ -144,7 +146,7 @@ impl Reloader {
             warn!(key, "this key takes effect at the next start");
         }
         // A level that was set by hand outlasts whatever else is reloaded.
-        if old.log.level != new.log.level {
+        if self.control.state().config.log.level != new.log.level {
             self.threshold.set(new.log.level);
         }
         self.control.replace(state);

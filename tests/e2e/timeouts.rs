@@ -63,6 +63,21 @@ fn a_route_may_wait_longer_for_a_response_head_than_others() {
     gate.proxy.ask(&request).expect(200);
 }
 
+#[test]
+fn a_body_that_never_begins_is_408_however_long_the_upstream_may_take() {
+    let timeouts = "[timeouts]\nbody_idle = 0.5\nresponse_head = 30\n";
+    let gate = configured_before(slow(MOMENT, MOMENT), &format!("{MAIN}{OWNER}{timeouts}"));
+    let head = Request::new("POST", "/api/alice/x").bearer(&gate.token("alice")).field("Content-Length", "10");
+    let started = Instant::now();
+    gate.proxy.ask(&head).refused(408, "request_timeout");
+    let authorization = gate.authorization();
+    let mut frames = gate.speak();
+    let stream = frames.ask(&crate::http2::request("POST", "/api/alice/x", &authorization), false);
+    frames.send(&Frame::data(stream, "", false));
+    frames.message(stream).answer().refused(408, "request_timeout");
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+}
+
 /// A client may be half a second behind a thousand bytes per second.
 const PACE: &str = "[limits]\nbody_rate = 1000\n[timeouts]\nbody_idle = 0.5\n";
 

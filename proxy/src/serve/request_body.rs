@@ -145,8 +145,11 @@ impl Upload {
             ready!(asking.poll(cx));
             self.consent = None;
         }
-        self.progress.state.set(Upstate::Awaited);
-        self.pace.wait(self.link.watch().millis());
+        let watch = self.link.watch();
+        if self.progress.state.replace(Upstate::Awaited) != Upstate::Awaited {
+            watch.await_request_body();
+        }
+        self.pace.wait(watch.millis());
         let polled = match self.progress.incoming.borrow_mut().as_mut() {
             Some(incoming) => Pin::new(incoming).poll_frame(cx),
             None => return Poll::Ready(Some(Err(BodyFault::Abandoned))),

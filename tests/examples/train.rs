@@ -3,6 +3,7 @@
 
 use std::env;
 use std::process::Command;
+use std::thread;
 use std::time::Duration;
 
 use e2e::PATIENCE;
@@ -17,9 +18,9 @@ use e2e::token::{AUDIENCE, ISSUER, Token};
 use e2e::wire::Wire;
 
 /// Requests of each proxy.
-const REQUESTS: usize = 12_000;
+const REQUESTS: usize = 32_000;
 const USERS: usize = 200;
-const CONNECTIONS: usize = 16;
+const CONNECTIONS: usize = 32;
 
 /// What most backends answer: a little JSON, a few headers.
 const TASK: &str = concat!(
@@ -72,27 +73,38 @@ fn configuration(listen: &str, issuer: &str, upstream: &str) -> String {
     )
 }
 
-/// Mostly reads by known callers, now and then a write, a public page, a caller without a token or in the wrong place.
+/// Everybody at once, as on any server that is worth the trouble.
 fn spend_a_day(proxy: &Address, key: &Key) {
-    let users: Vec<String> = (0..USERS).map(|number| format!("user-{number:04}")).collect();
-    let tokens: Vec<String> =
-        users.iter().map(|user| Token::of(user).claim("email", format!("{user}@app.example")).signed_by(key)).collect();
-    let mut wires: Vec<Wire> = (0..CONNECTIONS).map(|_| Wire::to(proxy)).collect();
-    for turn in 0..REQUESTS {
-        let (user, token) = (&users[turn % USERS], &tokens[turn % USERS]);
-        let path = format!("/api/{user}/tasks/{}?page=2", turn % 90);
-        let (request, status) = match turn % 20 {
-            0 | 1 => {
-                (Request::new("POST", format!("/api/{user}/tasks")).json(r#"{"title":"Buy milk"}"#).bearer(token), 200)
-            }
-            2 => (Request::get("/public/style.css"), 200),
-            3 => (Request::get(&path), 401),
-            4 => (Request::get("/api/somebody/tasks").bearer(token), 403),
-            _ => (Request::get(&path).bearer(token), 200),
-        };
-        let request =
-            request.field("User-Agent", "training/1.0").field("Accept", "*/*").field("Accept-Encoding", "gzip");
-        let answer = wires[turn % CONNECTIONS].ask(&request);
-        assert_eq!(answer.status, status, "{path}");
-    }
+    let tokens: Vec<(String, String)> = (0..USERS).map(|number| caller(number, key)).collect();
+    thread::scope(|scope| {
+        for first in 0..CONNECTIONS {
+            let tokens = &tokens;
+            scope.spawn(move || {
+                let mut wire = Wire::to(proxy);
+                (first..REQUESTS).step_by(CONNECTIONS).for_each(|turn| ask(&mut wire, turn, &tokens[turn % USERS]));
+            });
+        }
+    });
+}
+
+fn caller(number: usize, key: &Key) -> (String, String) {
+    let user = format!("user-{number:04}");
+    let token = Token::of(&user).claim("email", format!("{user}@app.example")).signed_by(key);
+    (user, token)
+}
+
+/// Mostly reads by known callers, now and then a write, a public page, a caller without a token or in the wrong place.
+fn ask(wire: &mut Wire, turn: usize, (user, token): &(String, String)) {
+    let path = format!("/api/{user}/tasks/{}?page=2", turn % 90);
+    let (request, status) = match turn / CONNECTIONS % 20 {
+        0 | 1 => {
+            (Request::new("POST", format!("/api/{user}/tasks")).json(r#"{"title":"Buy milk"}"#).bearer(token), 200)
+        }
+        2 => (Request::get("/public/style.css"), 200),
+        3 => (Request::get(&path), 401),
+        4 => (Request::get("/api/somebody/tasks").bearer(token), 403),
+        _ => (Request::get(&path).bearer(token), 200),
+    };
+    let request = request.field("User-Agent", "training/1.0").field("Accept", "*/*").field("Accept-Encoding", "gzip");
+    assert_eq!(wire.ask(&request).status, status, "{path}");
 }

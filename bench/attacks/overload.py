@@ -3,6 +3,7 @@
 
     python3 bench/attacks/overload.py target/release/ownergate
 
+Needs the packages of ../proxy/requirements.txt.
 The upstream works on 8 requests at a time, each for 50 ms, and keeps the others waiting in the order in which they came.
 Requests are sent at their time, whether or not earlier ones have been answered, and each one's wait counts from then.
 Everything is on loopback; the run without a cap takes until all that piled up is answered, which is some forty seconds.
@@ -17,7 +18,7 @@ import subprocess
 import tempfile
 import time
 
-from run import SECRET, in_process, percentile, request
+from run import ISSUER, in_process, key_set, percentile, request
 
 AT_ONCE, WORK = 8, 0.05
 TIMES = 10
@@ -100,10 +101,10 @@ async def main(binary):
     in_process(serve_backend, listener)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "secret").write_bytes(SECRET)
+        (folder / "keys.json").write_text(key_set())
         for cap in CAPS:
             (folder / "o.toml").write_text(
-                f'[[issuer]]\nsecret_file = "secret"\n[log]\nlevel = "error"\n'
+                f'{ISSUER}[log]\nlevel = "error"\n'
                 f'[upstream.app]\nurl = "http://127.0.0.1:{listener.getsockname()[1]}"\nrequests = {cap}\n'
             )
             arguments = ["--config", folder / "o.toml", "--listen", f"127.0.0.1:{PORT}", "--admin", "off", "--workers", "1"]

@@ -2,47 +2,81 @@
 """Honest users' latency before and during attacks on the listener, what a flood past the cap gets, and what an idle
 connection costs.
 
-    python3 bench/attacks/run.py target/release/ownergate
+    cargo build --release -p ownergate && bench/attacks/run.py target/release/ownergate
 
-Starts the proxy and a backend on loopback, and ends within three minutes.
+Needs wrk and the packages of ../proxy/requirements.txt. Starts the proxy, with one worker on core 0, and backends, users
+and attackers on core 1, all on loopback; ends within four minutes and writes ../results/attacks.md.
+
+Honest users send tokens that are known, and now and then one that was never seen. A forged token has the right form and
+the right key's name, so that nothing but its signature can tell; as no failure is remembered, each is as good as new.
 """
 
 import argparse
 import asyncio
 import base64
-import hashlib
-import hmac
+import itertools
 import json
 import multiprocessing
 import os
 import pathlib
+import re
 import resource
 import socket
 import subprocess
 import tempfile
 import time
 
-SECRET = b"a secret of at least thirty-two bytes, for measuring"
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+BENCH = pathlib.Path(__file__).parent.parent
+KEY, ORIGIN = Ed25519PrivateKey.generate(), "http://localhost:3000"
+ISSUER = f'[[issuer]]\njwks = "keys.json"\nissuer = "{ORIGIN}"\naudience = "{ORIGIN}"\n'
+PROXY_CORE, OTHERS_CORE = 0, 1
 SLOW = 200
+FLOOD = 32
+FORGED = 20_000
 HONEST = 8
+# Of an honest user's requests, one in so many has a token that was never seen.
+NEW = 8
 SECONDS = 8
 CAP = 12_000
 
 
-def token(user):
-    def part(data):
-        return base64.urlsafe_b64encode(data).rstrip(b"=")
-
-    claims = json.dumps({"sub": user, "exp": int(time.time()) + 3600}).encode()
-    signed = part(b'{"alg":"HS256","typ":"JWT"}') + b"." + part(claims)
-    return (signed + b"." + part(hmac.new(SECRET, signed, hashlib.sha256).digest())).decode()
+def encoded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
-def request(path="/api/alice/x", rest=""):
-    return f"GET {path} HTTP/1.1\r\nHost: app\r\nAuthorization: Bearer {TOKEN}\r\n{rest}\r\n".encode()
+def token(number=0):
+    now = int(time.time())
+    claims = {"sub": "alice", "iss": ORIGIN, "aud": ORIGIN, "iat": now, "exp": now + 3600, "jti": str(number)}
+    return jwt.encode(claims, KEY, "EdDSA", {"kid": "k"})
 
 
-TOKEN = token("alice")
+def key_set():
+    raw = KEY.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return json.dumps({"keys": [{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": encoded(raw)}]})
+
+
+def forged(signed):
+    """The message under a signature that takes the whole computation to refuse: its number is below the group's order."""
+    return f"{signed}.{encoded(os.urandom(63) + bytes([os.urandom(1)[0] & 0x0F]))}"
+
+
+def write_floods(folder):
+    signed = TOKEN.rsplit(".", 1)[0]
+    for name, one in [("forged", lambda: forged(signed)), ("garbage", lambda: encoded(os.urandom(200)))]:
+        (folder / name).write_text("".join(f"/api/alice/x\t{one()}\n" for _ in range(FORGED)))
+
+
+def request(path="/api/alice/x", rest="", bearer=None):
+    return f"GET {path} HTTP/1.1\r\nHost: app\r\nAuthorization: Bearer {bearer or TOKEN}\r\n{rest}\r\n".encode()
+
+
+TOKEN = token()
+# Enough for every measurement: signing while measuring would be measured.
+FRESH = map(token, range(1, 1 << 30))
 PIECE, PIECES = b"x" * (64 << 10), 64
 
 
@@ -82,16 +116,21 @@ async def backend(reader, writer):
         writer.close()
 
 
-async def honest(port, samples, until):
+async def honest(port, fresh, known, new, failures, until):
     """Asks twenty times a second over one connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    while time.monotonic() < until:
+    for number in itertools.count():
+        if time.monotonic() > until:
+            break
+        bearer, samples = (fresh.pop(), new) if number % NEW == NEW - 1 and fresh else (TOKEN, known)
+        asked = request(bearer=bearer)
         started = time.monotonic()
-        writer.write(request())
+        writer.write(asked)
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200 "), head
-        await reader.readexactly(2)
+        await reader.readexactly(int(re.search(rb"(?i)content-length: (\d+)", head)[1]))
         samples.append(time.monotonic() - started)
+        if not head.startswith(b"HTTP/1.1 200 "):
+            failures.append(head[9:12].decode())
         await asyncio.sleep(0.05)
     writer.close()
 
@@ -135,18 +174,54 @@ def processor_time(process):
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-async def measured(name, port, process, attackers):
-    used = processor_time(process)
-    until = time.monotonic() + SECONDS
-    samples = []
-    attackers = in_process(attack, attackers, until)
-    await asyncio.sleep(1)
-    await asyncio.gather(*(honest(port, samples, until) for _ in range(HONEST)))
-    attackers.kill()
-    attackers.join()
-    used = (processor_time(process) - used) / SECONDS
-    waits = f"p50 {percentile(samples, 0.5):6.2f} ms   p99 {percentile(samples, 0.99):6.2f} ms"
-    print(f"{name:14} {len(samples):6} requests   {waits}   {used:5.1%} of a core")
+def flood(port, path):
+    """Requests with the tokens of a file over so many connections, each as soon as the last is answered."""
+    command = ["wrk", "-t1", f"-c{FLOOD}", f"-d{SECONDS}s", "-s", BENCH / "proxy/load.lua", f"http://127.0.0.1:{port}/", "--", path, "0"]
+    return subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+
+
+def rate(flood):
+    """Requests a second that a flood got answered."""
+    figures = json.loads(re.search(r"FIGURES (.*)", flood.communicate()[0])[1])
+    return figures["requests"] * 1e6 / figures["microseconds"]
+
+
+class Bench:
+    """The proxy under attack, and what was measured of it."""
+
+    def __init__(self, port, process):
+        self.port, self.process, self.rows, self.quiet = port, process, [], None
+
+    async def measure(self, name, attackers=(), floods=()):
+        fresh = [next(FRESH) for _ in range(HONEST * SECONDS * 20 // NEW)]
+        used, until = processor_time(self.process), time.monotonic() + SECONDS
+        known, new, failures = [], [], []
+        attackers = in_process(attack, attackers, until)
+        floods = [flood(self.port, path) for path in floods]
+        await asyncio.sleep(1)
+        await asyncio.gather(*(honest(self.port, fresh, known, new, failures, until) for _ in range(HONEST)))
+        used = (processor_time(self.process) - used) / SECONDS
+        attackers.kill()
+        attackers.join()
+        rates = " + ".join(f"{rate(flood):,.0f}" for flood in floods) or "–"
+        self.tell(name, known, new, failures, rates, used)
+
+    def tell(self, name, known, new, failures, rates, used):
+        p99 = percentile(known, 0.99)
+        self.quiet = p99 if name == "quiet" else self.quiet
+        waits = [percentile(samples, share) for samples in (known, new) for share in (0.5, 0.99)]
+        row = [name, f"{len(known) + len(new)}", *(f"{wait:.2f}" for wait in waits), f"{p99 / self.quiet:.1f}"]
+        self.rows.append([*row, ", ".join(sorted(failures)) or "none", rates, f"{used:.0%}"])
+        print("  ".join(self.rows[-1]), flush=True)
+
+    def table(self, facts):
+        heads = ["", "requests", "known p50 ms", "p99 ms", "new p50 ms", "p99 ms", "known p99 to quiet", "failed", "attackers' requests/s", "of a core"]
+        lines = ["| " + " | ".join(row) + " |" for row in [heads, ["---"] + ["---:"] * (len(heads) - 1), *self.rows]]
+        conditions = (
+            f"{time.strftime('%Y-%m-%d')}, {processor()}, load average before the run {LOAD:.1f}; one worker on a core of its own, "
+            f"{HONEST} honest connections at 20 requests a second, each attack and each quiet time for {SECONDS} s."
+        )
+        return "\n".join(["# Honest users under attack", "", conditions, "", *lines, "", *(f"- {fact}" for fact in facts), ""])
 
 
 async def idle_memory(port, process, count):
@@ -167,11 +242,11 @@ async def idle_memory(port, process, count):
     before = anonymous()
     held = [await one() for _ in range(count)]
     await asyncio.sleep(4)
-    print(f"{count} idle connections: {(anonymous() - before) / count:.1f} KiB each, {anonymous() / 1024:.0f} MiB in all")
-    return warm + held
+    fact = f"{count:,} idle connections: {(anonymous() - before) / count:.1f} KiB each, {anonymous() / 1024:.0f} MiB in all"
+    return fact, warm + held
 
 
-async def flood(port, count):
+async def past_the_cap(port, count):
     """Connections past the cap: how long each waits for its 503."""
     waits, codes = [], {}
     for _ in range(count):
@@ -181,7 +256,8 @@ async def flood(port, count):
         waits.append(time.monotonic() - started)
         codes[status] = codes.get(status, 0) + 1
         writer.close()
-    print(f"{count} past the cap: {codes}, p50 {percentile(waits, 0.5):.2f} ms, p99 {percentile(waits, 0.99):.2f} ms")
+    codes = ", ".join(f"{number} got {status}" for status, number in codes.items())
+    return f"Past the cap of connections, {codes}: p50 {percentile(waits, 0.5):.2f} ms, p99 {percentile(waits, 0.99):.2f} ms"
 
 
 async def start_up(binary, folder, count):
@@ -204,10 +280,47 @@ async def start_up(binary, folder, count):
         finally:
             process.kill()
             process.wait()
-    print(f"start to first answer: fastest {min(times) * 1000:.1f} ms, p50 {percentile(times, 0.5):.1f} ms")
+    return f"From start to first answer: fastest {min(times) * 1000:.1f} ms, p50 {percentile(times, 0.5):.1f} ms"
+
+
+def processor():
+    found = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
+    return found[1] if found else "an unknown processor"
+
+
+def write_configuration(folder, ports):
+    (folder / "keys.json").write_text(key_set())
+    (folder / "o.toml").write_text(
+        f'{ISSUER}[upstream.app]\nurl = "http://127.0.0.1:{ports["app"]}"\n[upstream.big]\nurl = "http://127.0.0.1:{ports["big"]}"\n'
+        '[[route]]\npath = "/api/{user_id}/x"\naccess = { owner = "user_id" }\nupstream = "app"\n'
+        '[[route]]\npath = "/api/{user_id}/big"\naccess = { owner = "user_id" }\nupstream = "big"\n'
+        f'[log]\nlevel = "error"\n[limits]\nconnections = {CAP}\n[timeouts]\nkeep_alive = 600\n'
+    )
+
+
+async def attacks(bench, folder):
+    """Each attack between two quiet times."""
+    port = bench.port
+    head = b"GET /api/alice/x HTTP/1.1\r\nHost: app\r\nX-Slow: "
+    body = request(rest="Content-Length: 1000000\r\n").replace(b"GET", b"POST", 1)
+    slow = {
+        "slow heads": lambda until: trickle(port, head, until),
+        "slow bodies": lambda until: trickle(port, body, until),
+        "slow readers": lambda until: slow_reader(port, until),
+    }
+    forged, garbage = folder / "forged", folder / "garbage"
+    await bench.measure("quiet")
+    for name, attacker in slow.items():
+        await bench.measure(f"{SLOW} {name}", attackers=[attacker] * SLOW)
+        await bench.measure("quiet")
+    for name, floods in [("forged", [forged]), ("garbage", [garbage]), ("forged + garbage", [forged, garbage])]:
+        await bench.measure(f"{FLOOD} {name} tokens", floods=floods)
+        await bench.measure("quiet")
+    await bench.measure("slow heads and both floods", attackers=[slow["slow heads"]] * SLOW, floods=[forged, garbage])
 
 
 async def main(binary, idle):
+    os.sched_setaffinity(0, {OTHERS_CORE})
     # What is slow to read has a backend of its own: its work is not the proxy's.
     ports = {}
     for name in ["app", "big"]:
@@ -216,19 +329,12 @@ async def main(binary, idle):
         in_process(serve_backend, listener)
     with tempfile.TemporaryDirectory() as folder:
         folder = pathlib.Path(folder)
-        (folder / "secret").write_bytes(SECRET)
-        (folder / "o.toml").write_text(
-            f'[[issuer]]\nsecret_file = "secret"\n[upstream.app]\nurl = "http://127.0.0.1:{ports["app"]}"\n'
-            f'[upstream.big]\nurl = "http://127.0.0.1:{ports["big"]}"\n'
-            '[[route]]\npath = "/api/{user_id}/x"\naccess = { owner = "user_id" }\nupstream = "app"\n'
-            '[[route]]\npath = "/api/{user_id}/big"\naccess = { owner = "user_id" }\nupstream = "big"\n'
-            f'[log]\nlevel = "error"\n[limits]\nconnections = {CAP}\n[timeouts]\nkeep_alive = 600\n'
-        )
-        await start_up(binary, folder, 15)
+        write_configuration(folder, ports)
+        write_floods(folder)
+        facts = [await start_up(binary, folder, 15)]
         port = 28190
-        process = subprocess.Popen(
-            [binary, "--config", folder / "o.toml", "--listen", f"127.0.0.1:{port}", "--admin", "off", "--workers", "1"]
-        )
+        flags = ["--listen", f"127.0.0.1:{port}", "--admin", "off", "--workers", "1"]
+        process = subprocess.Popen(["taskset", "-c", str(PROXY_CORE), binary, "--config", folder / "o.toml", *flags])
         try:
             while True:
                 try:
@@ -236,25 +342,22 @@ async def main(binary, idle):
                     break
                 except OSError:
                     await asyncio.sleep(0.01)
-            head = b"GET /api/alice/x HTTP/1.1\r\nHost: app\r\nX-Slow: "
-            body = request(rest="Content-Length: 1000000\r\n").replace(b"GET", b"POST", 1)
-            await measured("quiet", port, process, [])
-            for name, attacker in [
-                ("slow heads", lambda until: trickle(port, head, until)),
-                ("slow bodies", lambda until: trickle(port, body, until)),
-                ("slow readers", lambda until: slow_reader(port, until)),
-            ]:
-                await measured(name, port, process, [attacker] * SLOW)
-                await measured("quiet again", port, process, [])
-            held = await idle_memory(port, process, idle)
+            bench = Bench(port, process)
+            await attacks(bench, folder)
+            fact, held = await idle_memory(port, process, idle)
             if idle + 20 < CAP:
                 for _ in range(CAP - idle - 20):
                     held.append((await asyncio.open_connection("127.0.0.1", port))[1])
-            await flood(port, 500)
+            facts += [fact, await past_the_cap(port, 500)]
         finally:
             process.kill()
             process.wait()
+    (BENCH / "results").mkdir(exist_ok=True)
+    (BENCH / "results/attacks.md").write_text(bench.table(facts))
+    print(bench.table(facts))
 
+
+LOAD = os.getloadavg()[0]
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

@@ -10,6 +10,7 @@ use e2e::recorder::Received;
 use e2e::request::Request;
 use e2e::wire::{Outcome, Wire};
 
+use crate::configured::{MAIN, OWNER, configured};
 use crate::gate::{Gate, Judged};
 
 const POST: &str = "POST /api/alice/x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer TOKEN\r\n";
@@ -444,6 +445,18 @@ fn row_98_a_head_whose_lines_end_with_line_feeds_alone_is_refused() {
         wire.answer().refused(400, "request_malformed");
         assert!(wire.is_closed(), "{before:?}");
     }
+}
+
+#[test]
+fn row_98_a_head_is_one_behind_a_body_that_came_after_its_refusal_too() {
+    let gate = configured(&format!("[server]\nworkers = 1\n{MAIN}{OWNER}"));
+    let mut wire = gate.proxy.connect();
+    wire.ask(&Request::new("POST", "/api/alice/x").field("Content-Length", "3")).refused(401, "token_missing");
+    wire.send("abc");
+    // The worker has read it before it answers somebody else.
+    gate.proxy.ask(&gate.by_alice("/api/alice/x")).expect(200);
+    wire.send("GET /api/alice/x HTTP/1.1\nHost: a\r\n\r\n");
+    wire.answer().refused(400, "request_malformed");
 }
 
 #[test]

@@ -251,7 +251,10 @@ fn discard(mut unread: Incoming, watch: Arc<Watch>) {
     let request = watch.reading();
     let all = async move {
         let mut bytes = 0;
-        while let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut unread).poll_frame(cx)).await {
+        // Of a body of known length, the parser tells the end itself only with the next head.
+        while !unread.is_end_stream()
+            && let Some(Ok(frame)) = poll_fn(|cx| Pin::new(&mut unread).poll_frame(cx)).await
+        {
             bytes += frame.data_ref().map_or(0, Bytes::len) as u64;
             if bytes > DISCARDED_BYTES {
                 return;

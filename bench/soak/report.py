@@ -7,6 +7,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+EXPLANATION = """\
+What is explained: an upload cannot be sent a second time, so that it is 502 when its backend goes away in the middle, and a stream
+or WebSocket ends with its backend. A token under a new key needs one good fetch: one that fails is followed by a pause of 5 s."""
+
 
 @dataclass
 class Sample:
@@ -43,7 +47,7 @@ def write_report(folder, options, load, issuer, backends, samples, code):
         "", "| what became of a request | count |", "| --- | ---: |",
         *(f"| {kind} | {count:,} |" for kind, count in sorted(load.counts.items())),
         f"| **errors that nothing explains** | **{len(load.errors)}** |",
-        "", "| the proxy, medians of | MiB resident | files | threads | connections | tokens held |",
+        "", EXPLANATION, "", "| the proxy, medians of | MiB resident | files | threads | connections | tokens held |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         *map(quarter, range(4), quarters(samples)),
         "", f"{samples[-1].cpu / samples[-1].seconds:.1%} of a core on average.", "", "![memory](soak.svg)", "",

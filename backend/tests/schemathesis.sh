@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Lets schemathesis loose on a running task service, with every check it has.
-# Needs: pip install schemathesis; the binary as $1, or target/debug/task-service.
+# Needs: pip install schemathesis; the binary as $1, or "${CARGO_TARGET_DIR:-target}"/debug/task-service.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-binary=${1:-target/debug/task-service}
+binary=${1:-${CARGO_TARGET_DIR:-target}/debug/task-service}
 tool=${SCHEMATHESIS:-schemathesis}
 command -v "$tool" >/dev/null || { echo "schemathesis is missing: pip install schemathesis, or name it in SCHEMATHESIS" >&2; exit 69; }
 

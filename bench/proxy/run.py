@@ -377,14 +377,14 @@ def plot(figures, conditions):
         width = max(2, 380 * min(1, row["cpu"] / longest))
         cut = " …" if row["cpu"] > longest else ""
         bars.append(f'<text x="10" y="{top}">{name}</text>')
-        bars.append(f'<rect x="240" y="{top - 13}" width="{width:.0f}" height="17" fill="{colour}"/>')
-        bars.append(f'<text x="{248 + width:.0f}" y="{top}">{row["cpu"]:.1f}{cut}</text>')
+        bars.append(f'<rect x="262" y="{top - 13}" width="{width:.0f}" height="17" fill="{colour}"/>')
+        bars.append(f'<text x="{270 + width:.0f}" y="{top}">{row["cpu"]:.1f}{cut}</text>')
         top += 25
     style = "text{font:13px sans-serif;fill:#444}.title{font-weight:bold}.small{font-size:11px}"
     title = '<text x="10" y="18" class="title">CPU microseconds a request, one core</text>'
     foot = f'<text x="10" y="{top}" class="small">{conditions}</text>'
     body = "\n".join([title, *bars, foot])
-    return f'<svg xmlns="http://www.w3.org/2000/svg" width="720" height="{top + 12}"><style>{style}</style>\n{body}\n</svg>\n'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" width="742" height="{top + 12}"><style>{style}</style>\n{body}\n</svg>\n'
 
 
 def processor():

@@ -167,7 +167,7 @@ def table(figures, services, conditions):
 def write(store, section):
     """Replaces the section of this store, and leaves the others."""
     file = HERE.parent / "results/scale.md"
-    sections = dict(re.findall(r"^## (.+)\n\n(.*?)(?=^## |\Z)", file.read_text() if file.exists() else "", re.S | re.M))
+    sections = dict(re.findall(r"^## ([^\n]+)\n\n(.*?)(?=^## |\Z)", file.read_text() if file.exists() else "", re.S | re.M))
     sections[store] = section
     file.write_text("\n".join(f"## {name}\n\n{sections[name].strip()}\n" for name in TITLES.values() if name in sections))
 

@@ -209,14 +209,32 @@ fn a_body_where_there_is_none_is_not_read_as_the_next_answer() {
 }
 
 #[test]
-fn a_body_that_breaks_off_at_once_never_looks_whole() {
-    let gate = hasty(|conversation| {
-        let _ = conversation.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n");
-    });
-    let mut wire = gate.proxy.connect();
-    wire.send(bad(&gate).bytes());
-    assert!(!matches!(wire.outcome().status(), Some(200)));
-    goes_on(&gate);
+fn a_body_that_is_broken_from_its_first_byte_is_502() {
+    for body in ["zz\r\n", "fffffffffffffffff\r\n", "2;\nok\r\n"] {
+        let gate = hasty(move |conversation| {
+            let answer = format!("HTTP/1.1 200 OK\r\nX-Half: 1\r\nTransfer-Encoding: chunked\r\n\r\n{body}");
+            let _ = conversation.send(answer.as_bytes());
+        });
+        let answer = gate.proxy.ask(&bad(&gate));
+        assert_eq!(answer.header("x-half"), None, "{body:?}");
+        answer.refused(502, "upstream_broken");
+        goes_on(&gate);
+    }
+}
+
+#[test]
+fn a_first_chunk_that_comes_with_the_head_goes_on_and_so_does_an_end() {
+    for (chunks, text) in
+        [("0\r\n\r\n", ""), ("2\r\nok\r\n0\r\n\r\n", "ok"), ("2\r\nok\r\n3\r\nay!\r\n0\r\n\r\n", "okay!")]
+    {
+        let gate = hasty(move |conversation| {
+            let answer = format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}");
+            let _ = conversation.send(answer.as_bytes());
+            conversation.at_end();
+        });
+        assert_eq!(gate.proxy.ask(&bad(&gate)).expect(200).text(), text);
+        goes_on(&gate);
+    }
 }
 
 #[test]

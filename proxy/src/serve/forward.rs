@@ -1,14 +1,16 @@
 //! A permitted request, sent to its upstream until there is an answer or none can come.
 
 use std::{
-    pin::pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     rc::Rc,
     task::Poll,
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
-use http_body::Body;
+use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
 use super::{
@@ -38,6 +40,8 @@ type Answer = (Response<Incoming>, Lease);
 /// An upstream's answer on its way to the client.
 pub(super) struct Forwarded {
     response: Response<Incoming>,
+    /// What of the body came with the head and was looked at.
+    first: Option<Box<Frame<Bytes>>>,
     /// `None` when the connection has become a tunnel.
     lease: Option<Lease>,
     /// `None` when the tunnel holds it, or no room is counted.
@@ -82,18 +86,20 @@ pub(super) async fn forward(
     }
     strip_hop_by_hop(response.headers_mut());
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(Forwarded { response, lease: Some(lease), slot });
+        let first = first_frame(response.body_mut()).await?;
+        return Ok(Forwarded { response, first, lease: Some(lease), slot });
     }
     let Some(upgrade) = upgrade else {
         return Err(Denial::from(Code::UpstreamBroken).because("the upstream switched protocols unasked"));
     };
     upgrade.open(&mut response, terms(link, local, permit).expires_in, link, slot);
-    Ok(Forwarded { response, lease: None, slot: None })
+    Ok(Forwarded { response, first: None, lease: None, slot: None })
 }
 
 impl Forwarded {
     pub(super) fn into_answer(self, tally: Box<Tally>) -> Response<ResponseBody> {
-        let mut answer = self.response.map(|body| ResponseBody::upstream(body, self.lease, self.slot, tally));
+        let mut answer =
+            self.response.map(|body| ResponseBody::upstream(body, self.first, self.lease, self.slot, tally));
         // The connection to the client is its own; the upstream's version says nothing about it.
         *answer.version_mut() = Version::HTTP_11;
         answer
@@ -220,7 +226,7 @@ fn repeatable(request: &Request<RequestBody>, pool: &Pool) -> Option<Request<Req
 /// `None` once the watch's deadline has passed.
 async fn in_time<T>(future: impl Future<Output = T>, watch: &Watch) -> Option<T> {
     let mut future = pin!(future);
-    std::future::poll_fn(|cx| match future.as_mut().poll(cx) {
+    poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
         Poll::Pending => watch.poll_expired(cx).map(|()| None),
     })
@@ -248,6 +254,20 @@ fn broken(progress: &Progress, fault: &hyper::Error) -> Denial {
         Upstate::Offered | Upstate::Unasked | Upstate::Awaited | Upstate::Whole => {
             Denial::from(Code::UpstreamBroken).because(log::chain(fault))
         }
+    }
+}
+
+/// What has come already of a body without a length, which may be broken from its first byte: nobody has been told of
+/// the answer yet, so that there is still another to give. What has not come is not waited for.
+async fn first_frame(body: &mut Incoming) -> Result<Option<Box<Frame<Bytes>>>, Denial> {
+    if body.size_hint().exact().is_some() {
+        return Ok(None);
+    }
+    let polled = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
+    match polled {
+        Poll::Ready(Some(Ok(first))) => Ok(Some(Box::new(first))),
+        Poll::Ready(Some(Err(fault))) => Err(Denial::from(Code::UpstreamBroken).because(log::chain(&fault))),
+        Poll::Ready(None) | Poll::Pending => Ok(None),
     }
 }
 

@@ -16,6 +16,8 @@ use crate::decide::{Code, Denial, RouteId};
 /// An answer's body on its way to the client.
 pub(super) struct ResponseBody {
     source: Source,
+    /// What was taken of the source before. On the heap, so that idle connections keep no room for it.
+    first: Option<Box<Frame<Bytes>>>,
     pace: Pace,
     /// Bytes that the client has yet to make room for.
     handed: usize,
@@ -32,13 +34,21 @@ enum Source {
 }
 
 impl ResponseBody {
-    /// The upstream's body; its connection is kept for the next request once the body has ended.
-    pub(super) fn upstream(incoming: Incoming, lease: Option<Lease>, slot: Option<Slot>, tally: Box<Tally>) -> Self {
+    /// The upstream's body, of which the first frame may have been taken; its connection is kept for the next request
+    /// once the body has ended.
+    pub(super) fn upstream(
+        incoming: Incoming,
+        first: Option<Box<Frame<Bytes>>>,
+        lease: Option<Lease>,
+        slot: Option<Slot>,
+        tally: Box<Tally>,
+    ) -> Self {
         tally.link().watch().answer_begins();
-        if incoming.is_end_stream() {
-            tally.abandon_request();
+        let body = Self::new(Source::Upstream(incoming, lease), first, slot, tally);
+        if body.is_end_stream() {
+            body.tally.abandon_request();
         }
-        Self::new(Source::Upstream(incoming, lease), slot, tally)
+        body
     }
 
     /// The route of the exchange, where one was found.
@@ -49,11 +59,11 @@ impl ResponseBody {
     /// A body of the proxy's own.
     pub(super) fn own(bytes: Bytes, tally: Box<Tally>) -> Self {
         tally.link().watch().refusal_begins();
-        Self::new(Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), None, tally)
+        Self::new(Source::Own(Some(bytes).filter(|bytes| !bytes.is_empty())), None, None, tally)
     }
 
-    fn new(source: Source, slot: Option<Slot>, tally: Box<Tally>) -> Self {
-        Self { source, pace: tally.pace(), handed: 0, tally, _slot: slot }
+    fn new(source: Source, first: Option<Box<Frame<Bytes>>>, slot: Option<Slot>, tally: Box<Tally>) -> Self {
+        Self { source, first, pace: tally.pace(), handed: 0, tally, _slot: slot }
     }
 
     /// Whether the exchange has time for more, and the client has taken what it was given soon enough. If not, the
@@ -88,9 +98,10 @@ impl Body for ResponseBody {
         if !this.may_go_on() {
             return Poll::Pending;
         }
-        let frame = match &mut this.source {
-            Source::Upstream(incoming, _) => ready!(Pin::new(incoming).poll_frame(cx)),
-            Source::Own(bytes) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
+        let frame = match (this.first.take(), &mut this.source) {
+            (Some(first), _) => Some(Ok(*first)),
+            (None, Source::Upstream(incoming, _)) => ready!(Pin::new(incoming).poll_frame(cx)),
+            (None, Source::Own(bytes)) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
         };
         this.tally.link().watch().answer_moves();
         match &frame {
@@ -106,7 +117,7 @@ impl Body for ResponseBody {
 
     fn is_end_stream(&self) -> bool {
         match &self.source {
-            Source::Upstream(incoming, _) => incoming.is_end_stream(),
+            Source::Upstream(incoming, _) => self.first.is_none() && incoming.is_end_stream(),
             Source::Own(bytes) => bytes.is_none(),
         }
     }

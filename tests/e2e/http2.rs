@@ -254,6 +254,53 @@ fn a_broken_answer_never_looks_whole() {
 }
 
 #[test]
+fn trailers_of_an_answer_carry_no_framing_and_nothing_of_the_upstreams_connection() {
+    let kept = ["x-sum: 6", "etag: \"a\"", "grpc-status: 0"];
+    let dropped = [
+        "connection: x-hop, x-sum-of-hop",
+        "x-hop: 1",
+        "x-sum-of-hop: 1",
+        "keep-alive: timeout=5",
+        "proxy-connection: keep-alive",
+        "te: gzip",
+        "transfer-encoding: chunked",
+        "upgrade: websocket",
+        "content-length: 3",
+        "content-encoding: gzip",
+        "content-type: text/html",
+        "cache-control: public",
+        "set-cookie: a=b",
+        "location: /elsewhere",
+        "vary: *",
+        "www-authenticate: Basic",
+        "trailer: x-sum",
+        "host: evil.test",
+    ];
+    let lines = [&kept[..], &dropped].concat();
+    let names: Vec<&str> = lines.iter().filter_map(|line| line.split(':').next()).collect();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: {}\r\n\r\n3\r\nabc\r\n0\r\n{}\r\n\r\n",
+        names.join(", "),
+        lines.join("\r\n"),
+    );
+    let gate = Gate::before(Recorder::answering(move |_| Reply::send(&answer)));
+    let over_http2 = gate.ask_http2("GET", "/api/alice/x", &[("te", "trailers")]);
+    let over_http1 = gate.proxy.ask(&gate.by_alice("/api/alice/x").field("TE", "trailers"));
+    for answer in [over_http2, over_http1] {
+        let answer = answer.expect(200);
+        let mut told: Vec<String> = answer
+            .body
+            .trailers
+            .iter()
+            .map(|(name, value)| format!("{}: {}", name.to_ascii_lowercase(), String::from_utf8_lossy(value)))
+            .collect();
+        told.sort();
+        assert_eq!(told, ["etag: \"a\"", "grpc-status: 0", "x-sum: 6"], "{}", answer.head.start_line);
+        assert_eq!(answer.text(), "abc");
+    }
+}
+
+#[test]
 fn limits_hold_for_each_stream() {
     let gate = configured(&format!("{MAIN}{OWNER}body_bytes = 1000\n[limits]\nstreams = 3\n"));
     let authorization = gate.authorization();

@@ -51,12 +51,12 @@ impl Gate {
     }
 
     /// Removes from a request's trailers what [`Gate::onward`] removes from its headers, and what no trailer may carry
-    /// (RFC 9110 §6.5.1): framing, routing and credentials.
+    /// ([`NO_TRAILER`]).
     pub fn clean_trailers(&self, trailers: &mut HeaderMap) {
         self.strip(trailers, false);
         let padded: Vec<HeaderName> =
             trailers.iter().filter(|(_, value)| is_padded(value)).map(|(name, _)| name.clone()).collect();
-        for name in padded.into_iter().chain(NO_TRAILER) {
+        for name in padded.iter().chain(&NO_TRAILER) {
             trailers.remove(name);
         }
     }
@@ -135,8 +135,10 @@ impl Gate {
     }
 }
 
-/// What has no place in trailers beside the names that [`Gate::onward`] strips.
-const NO_TRAILER: [HeaderName; 13] = [
+/// What has no place in trailers beside what concerns one connection (RFC 9110 §6.5.1): what frames, routes or allows a
+/// message, and what says how to take it, which is known before the body or not at all.
+pub static NO_TRAILER: [HeaderName; 29] = [
+    header::AGE,
     header::AUTHORIZATION,
     header::CACHE_CONTROL,
     header::CONTENT_ENCODING,
@@ -144,12 +146,27 @@ const NO_TRAILER: [HeaderName; 13] = [
     header::CONTENT_RANGE,
     header::CONTENT_TYPE,
     header::COOKIE,
+    header::DATE,
     header::EXPECT,
+    header::EXPIRES,
     header::HOST,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::LOCATION,
     header::MAX_FORWARDS,
+    header::PRAGMA,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
     header::RANGE,
+    header::RETRY_AFTER,
     header::SET_COOKIE,
     header::TRAILER,
+    header::VARY,
+    header::WARNING,
+    header::WWW_AUTHENTICATE,
 ];
 
 /// The names that a `Connection` line makes hop-by-hop (RFC 9110 §7.6.1).

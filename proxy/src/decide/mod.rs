@@ -37,7 +37,7 @@ pub use decision::{Decision, Permit};
 pub use denial::{Code, Denial};
 pub use gate::{Admission, Gate, GateRules, Pending};
 pub use head::Head;
-pub use headers::{IdentityHeaders, Onward, named_by};
+pub use headers::{IdentityHeaders, NO_TRAILER, Onward, named_by};
 pub use identity::{Identity, USER_ID_BYTES, UserId, UserIdFault};
 pub use issuer::{Issuer, IssuerId, TokenSource};
 pub use jwk::{JwkFault, JwksFault, SkippedKey};

@@ -9,11 +9,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 
 use super::{
+    answer_fields::{has_one_framing, strip_hop_by_hop},
     capacity::Slot,
     connection::Link,
     consent::{self, Consent},
@@ -31,7 +32,7 @@ use super::{
 };
 use crate::{
     config::UpstreamProtocol,
-    decide::{Code, Denial, Permit, named_by},
+    decide::{Code, Denial, Permit},
 };
 
 /// The upstream's response head, and the connection that its body comes from.
@@ -268,39 +269,5 @@ async fn first_frame(body: &mut Incoming) -> Result<Option<Box<Frame<Bytes>>>, D
         Poll::Ready(Some(Ok(first))) => Ok(Some(Box::new(first))),
         Poll::Ready(Some(Err(fault))) => Err(Denial::from(Code::UpstreamBroken).because(log::chain(&fault))),
         Poll::Ready(None) | Poll::Pending => Ok(None),
-    }
-}
-
-/// Whether the client would read the answer's end as the parser did: what is left of another coding than `chunked`
-/// would look like content, and a repeated length goes on as it came.
-fn has_one_framing(headers: &HeaderMap) -> bool {
-    let only = |name, is_plain: fn(&[u8]) -> bool| {
-        let mut values = headers.get_all(name).iter();
-        values.next().is_none_or(|value| is_plain(value.as_bytes()) && values.next().is_none())
-    };
-    only(header::TRANSFER_ENCODING, |coding| coding.eq_ignore_ascii_case(b"chunked"))
-        && only(header::CONTENT_LENGTH, |length| length.iter().all(u8::is_ascii_digit))
-}
-
-/// What concerns one connection (RFC 9110 §7.6.1), beside what a `Connection` line names.
-static HOP_BY_HOP: [HeaderName; 6] = [
-    header::CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    header::TE,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// Removes what concerns the upstream's connection and not the client's.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    if !headers.keys().any(|name| HOP_BY_HOP.contains(name)) {
-        return;
-    }
-    let named: Vec<_> = headers.get_all(header::CONNECTION).iter().flat_map(named_by).collect();
-    // RFC 9112 §6.3: the length is the other's word where both are said.
-    let framed_twice = headers.contains_key(header::TRANSFER_ENCODING).then_some(header::CONTENT_LENGTH);
-    for name in named.iter().chain(&framed_twice).chain(&HOP_BY_HOP) {
-        headers.remove(name);
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::{capacity::Slot, pace::Pace, tally::Tally, upstream::Lease};
+use super::{answer_fields::clean_trailers, capacity::Slot, pace::Pace, tally::Tally, upstream::Lease};
 use crate::decide::{Code, Denial, RouteId};
 
 /// An answer's body on its way to the client.
@@ -98,14 +98,19 @@ impl Body for ResponseBody {
         if !this.may_go_on() {
             return Poll::Pending;
         }
-        let frame = match (this.first.take(), &mut this.source) {
+        let mut frame = match (this.first.take(), &mut this.source) {
             (Some(first), _) => Some(Ok(*first)),
             (None, Source::Upstream(incoming, _)) => ready!(Pin::new(incoming).poll_frame(cx)),
             (None, Source::Own(bytes)) => bytes.take().map(|bytes| Ok(Frame::data(bytes))),
         };
         this.tally.link().watch().answer_moves();
-        match &frame {
-            Some(Ok(frame)) => this.hand(frame.data_ref().map_or(0, Bytes::len)),
+        match &mut frame {
+            Some(Ok(frame)) => {
+                this.hand(frame.data_ref().map_or(0, Bytes::len));
+                if let Some(trailers) = frame.trailers_mut() {
+                    clean_trailers(trailers);
+                }
+            }
             Some(Err(error)) => this.tally.broke_off(error),
             None => this.tally.complete(),
         }

@@ -1,5 +1,7 @@
 //! What an operator meets: faults told before anything starts, commands that explain, health that is true.
 
+use std::time::{Duration, Instant};
+
 use e2e::issuer::Issuer;
 use e2e::key::{Algorithm, Key, key_set};
 use e2e::port;
@@ -7,6 +9,7 @@ use e2e::recorder::Recorder;
 use e2e::request::Request;
 use e2e::stack::{Finished, Proxy, SECRET, command, run};
 use e2e::token::{AUDIENCE, ISSUER, Token};
+use e2e::wire::Wire;
 
 use crate::gate::Gate;
 
@@ -392,4 +395,27 @@ fn the_log_level_changes_while_the_proxy_runs() {
     gate.proxy.ask(&gate.by_alice("/api/alice/told")).expect(200);
     gate.proxy.process.wait_for_line("/api/alice/told");
     assert!(!gate.proxy.process.log().contains("unheard-of"), "{}", gate.proxy.process.log());
+}
+
+#[test]
+fn a_probe_is_answered_at_once_whatever_others_do_with_the_admin_listener() {
+    let gate = Gate::open();
+    let host = format!("Host: {}\r\n", gate.proxy.admin);
+    let half_heard = [
+        String::new(),
+        "GET /livez HTTP/1.1\r\n".to_owned(),
+        format!("GET /livez HTTP/1.1\r\n{host}\r\nGET /livez HTTP/1.1\r\n"),
+        format!("PUT /log-level HTTP/1.1\r\n{host}Content-Length: 5\r\n\r\nin"),
+    ];
+    let mut held = Vec::new();
+    for said in &half_heard {
+        for _ in 0..100 {
+            let mut wire = Wire::to(&gate.proxy.admin);
+            wire.send(said);
+            held.push(wire);
+        }
+        let started = Instant::now();
+        assert_eq!(gate.proxy.ask_admin("/livez").expect(200).text(), "ok");
+        assert!(started.elapsed() < Duration::from_secs(1), "{said:?}: {:?}", started.elapsed());
+    }
 }

@@ -14,7 +14,7 @@
 //! What changes something is refused to every browser: there is no page here that could ask for it, and browsers name
 //! the `Origin` of each such request (Fetch standard, "append a request `Origin` header").
 
-use std::{convert::Infallible, io, net::IpAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::IpAddr, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -24,13 +24,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    sync::Semaphore,
     time::timeout,
 };
 use tracing::info;
 
 use super::{
     Threshold,
+    guests::{Asked, Guests},
     jwks::IssuerReport,
     listen::{self, Listener, Place},
     metrics::Metrics,
@@ -119,21 +119,20 @@ impl<R: Fn() -> Readiness + 'static, K: Fn() -> Option<String> + 'static> Admin<
     /// # Errors
     /// When the listener can no longer accept.
     pub async fn serve(self, listener: AdminListener) -> io::Result<()> {
-        let admin = std::rc::Rc::new(self);
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let admin = Rc::new(self);
+        let mut guests = Guests::new(CONNECTIONS);
         loop {
-            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
-            let admin = std::rc::Rc::clone(&admin);
             let (socket, _) = listener.listener.accept().await?;
-            tokio::task::spawn_local(async move {
-                admin.converse(socket).await;
-                drop(place);
-            });
+            let admin = Rc::clone(&admin);
+            guests.seat(async move |asked: Asked| admin.converse(socket, &asked).await).await;
         }
     }
 
-    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin) {
-        let answer = service_fn(async |request| Ok::<_, Infallible>(self.answer(request).await));
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin, asked: &Asked) {
+        let answer = service_fn(async |request| {
+            asked.now();
+            Ok::<_, Infallible>(self.answer(request).await)
+        });
         let mut server = http1::Builder::new();
         server.timer(TokioTimer::new()).header_read_timeout(REQUEST_TIME).max_buf_size(16 << 10);
         // A prober that breaks off has nobody to tell.

@@ -9,12 +9,12 @@
 //! [`tally`], to [`log`], [`metrics`] and [`trace`].
 //!
 //! Who a connection is from: [`tls`], [`proxy_protocol`], [`opening`] (HTTP/1 or HTTP/2). How much there may be of
-//! everything: [`census`] (connections), [`rate`] and [`capacity`] (requests), [`watch`] and its [`clock`] (time),
-//! [`pace`] (trickles). What streams: [`request_body`], asked for by [`consent`], and
-//! [`response_body`]; what of an answer's fields goes on: [`answer_fields`]. What is no
-//! longer HTTP: [`upgrade`], [`tunnel`], [`websocket`]. Connections to upstreams: [`dial`], and [`multiplexed`] ones of
-//! HTTP/2. Tokens: [`jwks`], [`verifier`], [`verified`]. Across restarts: [`systemd`], [`unix_socket`]; across changes of
-//! the configuration: [`reload`].
+//! everything: [`census`] (connections), [`guests`] (those of [`admin`]), [`rate`] and [`capacity`] (requests), [`watch`]
+//! and its [`clock`] (time), [`pace`] (trickles). What streams: [`request_body`], asked for by [`consent`], and
+//! [`response_body`]; what of an answer's fields goes on: [`answer_fields`]. What is no longer HTTP: [`upgrade`],
+//! [`tunnel`], [`websocket`]. Connections to upstreams: [`dial`], and [`multiplexed`] ones of HTTP/2. Tokens: [`jwks`],
+//! [`verifier`], [`verified`]. Across restarts: [`systemd`], [`unix_socket`]; across changes of the configuration:
+//! [`reload`].
 
 mod accept;
 pub mod admin;
@@ -31,6 +31,7 @@ mod exchange;
 #[cfg(test)]
 mod fixture;
 mod forward;
+mod guests;
 mod http2;
 mod identify;
 pub mod jwks;

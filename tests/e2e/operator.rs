@@ -419,3 +419,15 @@ fn a_probe_is_answered_at_once_whatever_others_do_with_the_admin_listener() {
         assert!(started.elapsed() < Duration::from_secs(1), "{said:?}: {:?}", started.elapsed());
     }
 }
+
+#[test]
+fn the_admin_listener_outlives_a_shortage_of_file_descriptors() {
+    let gate = Gate::open();
+    let process = &gate.proxy.process;
+    process.limit_files(1);
+    let mut wire = Wire::to(&gate.proxy.admin);
+    wire.send(Request::get("/livez").field("Host", gate.proxy.admin.to_string()).bytes());
+    process.wait_for_line("could not be accepted");
+    process.limit_files(1024);
+    assert_eq!(wire.answer().expect(200).text(), "ok");
+}

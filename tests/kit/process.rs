@@ -93,6 +93,13 @@ impl Process {
         assert!(sent.is_ok_and(|status| status.success()), "cannot send {name} to {}", self.name);
     }
 
+    /// Lets it have so many files and sockets open, of which those that are open already are not closed.
+    pub fn limit_files(&self, count: u32) {
+        let arguments = [format!("--pid={}", self.id()), format!("--nofile={count}:")];
+        let limited = Command::new("prlimit").args(arguments).status();
+        assert!(limited.is_ok_and(|status| status.success()), "cannot limit the files of {}", self.name);
+    }
+
     /// Ends it at once, as `kill -9` does, and waits until it is gone.
     pub fn kill(&mut self) {
         self.child.kill().expect("the child can be killed");

@@ -178,7 +178,7 @@ fn inform(
     let (control, reloader, phase) = (control.clone(), Rc::clone(reloader), Rc::clone(phase));
     let readiness = move || Readiness::new(phase.get(), control.state().keys.report(), reloader.fault());
     let admin = Admin { readiness, metrics: metrics.clone(), threshold: logger.threshold.clone(), jwks };
-    spawn_local(async move { report("the admin listener", admin.serve(listener).await) });
+    spawn_local(admin.serve(listener));
     Ok(())
 }
 

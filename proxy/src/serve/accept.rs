@@ -68,7 +68,7 @@ async fn accept_until<T>(end: impl Future<Output = T>, worker: &Rc<Worker>, list
 }
 
 /// Out of file descriptors, most likely: others must end first, and asking at once again would only spin.
-async fn pause(error: &io::Error) {
+pub(super) async fn pause(error: &io::Error) {
     tracing::warn!(%error, "a connection could not be accepted");
     tokio::time::sleep(PAUSE).await;
 }

@@ -30,6 +30,7 @@ use tracing::info;
 
 use super::{
     Threshold,
+    accept::pause,
     guests::{Asked, Guests},
     jwks::IssuerReport,
     listen::{self, Listener, Place},
@@ -115,16 +116,17 @@ pub struct AdminListener {
 
 impl<R: Fn() -> Readiness + 'static, K: Fn() -> Option<String> + 'static> Admin<R, K> {
     /// Answers until it is dropped. Runs on the current thread's [`tokio::task::LocalSet`].
-    ///
-    /// # Errors
-    /// When the listener can no longer accept.
-    pub async fn serve(self, listener: AdminListener) -> io::Result<()> {
+    pub async fn serve(self, listener: AdminListener) {
         let admin = Rc::new(self);
         let mut guests = Guests::new(CONNECTIONS);
         loop {
-            let (socket, _) = listener.listener.accept().await?;
-            let admin = Rc::clone(&admin);
-            guests.seat(async move |asked: Asked| admin.converse(socket, &asked).await).await;
+            match listener.listener.accept().await {
+                Ok((socket, _)) => {
+                    let admin = Rc::clone(&admin);
+                    guests.seat(async move |asked: Asked| admin.converse(socket, &asked).await).await;
+                }
+                Err(error) => pause(&error).await,
+            }
         }
     }
 

@@ -1,10 +1,19 @@
 //! TLS on both sides of the proxy: one stands in front of another, which has the certificate and a backend.
 
+use std::io::copy;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
 use e2e::http2::{Frame, Frames};
 use e2e::key::Key;
 use e2e::recorder::Recorder;
+use e2e::request::Request;
 use e2e::socket::Address;
 use e2e::stack::{Proxy, SECRET};
+use e2e::token::Token;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use crate::configured::{MAIN, OWNER};
 use crate::gate::Gate;
@@ -66,4 +75,41 @@ fn grpc_passes_through_two_proxies_and_tls() {
     frames.send(&Frame::data(stream, "echo", true));
     let message = frames.message(stream);
     assert_eq!((&message.content[..], message.trailer("grpc-status").as_deref()), (&b"echo"[..], Some("0")));
+}
+
+/// A server that agrees on one of these protocols within TLS, and says nothing in it.
+fn agreeing_on(protocols: &[&str], certificate: &str, key: &str) -> SocketAddr {
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+    let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
+    let mut config = config.expect("they go together");
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    std::thread::spawn(move || {
+        for socket in listener.incoming() {
+            let connection = ServerConnection::new(Arc::clone(&config)).expect("the configuration is good");
+            let socket = socket.expect("it listens");
+            // Until the other side has enough.
+            let _ = copy(&mut StreamOwned::new(connection, socket), &mut std::io::sink());
+        }
+    });
+    address
+}
+
+#[test]
+fn an_upstream_that_does_not_agree_on_http2_is_unreachable_and_the_log_says_why() {
+    let (certificate, key) = certificate();
+    for protocols in [&[][..], &["http/1.1"]] {
+        let port = agreeing_on(protocols, &certificate, &key).port();
+        let upstream =
+            format!("[upstream.app]\nprotocol = \"http/2\"\nurl = \"https://localhost:{port}\"\nca = \"cert.pem\"\n");
+        let proxy = Proxy::configured(&format!("{MAIN}{OWNER}{upstream}"));
+        let proxy = proxy.file("secret", SECRET).file("cert.pem", &certificate).start();
+        let request = Request::get("/api/alice/x").bearer(&Token::of("alice").signed_by(&Key::shared(SECRET)));
+        proxy.ask(&request).refused(502, "upstream_unreachable");
+        let line = proxy.process.wait_for_line("upstream_unreachable");
+        assert!(line.contains("the upstream does not speak HTTP/2"), "{protocols:?}: {line}");
+    }
 }

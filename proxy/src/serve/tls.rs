@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, sync::Arc, time::Duration};
 
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    AlertDescription, ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     server::WebPkiClientVerifier,
 };
@@ -66,13 +66,24 @@ impl UpstreamConnector {
     pub(super) async fn connect(&self, host: &str, socket: Socket) -> io::Result<Stream> {
         let name = self.server_name.as_deref().unwrap_or(host);
         let name = ServerName::try_from(name.to_owned()).map_err(io::Error::other)?;
-        let stream = self.connector.connect(name, socket).await?;
+        let stream = self.connector.connect(name, socket).await;
+        let stream = stream.map_err(|error| if agrees_on_none(&error) { no_http2() } else { error })?;
         let wanted = self.connector.config().alpn_protocols.first().map(Vec::as_slice);
         if wanted.is_some() && stream.get_ref().1.alpn_protocol() != wanted {
-            return Err(io::Error::other("the upstream does not speak HTTP/2"));
+            return Err(no_http2());
         }
         Ok(Stream::Tls(Box::new(TlsStream::Client(stream))))
     }
+}
+
+/// Whether the other side has ended the handshake because it speaks no protocol that it was offered (RFC 7301 §3.2).
+fn agrees_on_none(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref());
+    matches!(error, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
+}
+
+fn no_http2() -> io::Error {
+    io::Error::other("the upstream does not speak HTTP/2")
 }
 
 /// Takes TLS from clients.

@@ -11,7 +11,7 @@ use std::{
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, sink};
 
 use super::{
     accept::Seat,
@@ -28,6 +28,9 @@ use crate::decide::{Client, Code};
 
 /// The parser takes this much more than is accepted, so that the refusal of a large head is ours and says why.
 pub(super) const SPARE_BYTES: usize = 16 << 10;
+
+/// Of a head that is refused unread, so much is read and thrown away.
+const UNREAD_BYTES: u64 = 1 << 20;
 
 /// For a client to take the last words said to it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -71,7 +74,8 @@ impl Link {
 
 /// Serves a connection's requests until either side has enough.
 pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: Client, seat: Seat) {
-    let opening = Opening::new(stream, Arc::clone(seat.watch()));
+    let head_bytes = worker.local().state.config.limits.head_bytes + SPARE_BYTES;
+    let opening = Opening::new(stream, Arc::clone(seat.watch()), head_bytes);
     let link = Rc::new(Link { worker, client, hold: Hold::Connection(seat) });
     let http2 = if opening.is_http2() { Some(opening) } else { serve_http1(&link, opening).await };
     if let Some(opening) = http2 {
@@ -82,13 +86,13 @@ pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: Client, se
 
 /// Serves HTTP/1, and gives the stream back where that is not what came.
 async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
-    let head_bytes = link.worker.local().state.config.limits.head_bytes;
     let watch = link.watch();
     // On the heap, so that an idle connection keeps no room for an exchange.
     let service = service_fn(|request| Box::pin(exchange(Rc::clone(link), request)));
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
-        .max_buf_size(head_bytes + SPARE_BYTES)
+        // One more than comes of a head, so that the parser refuses none for its size.
+        .max_buf_size(opening.head_bytes() + 1)
         .serve_connection(TokioIo::new(opening), service)
         .with_upgrades();
     let mut draining = false;
@@ -113,6 +117,10 @@ async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
         tell(opening, Code::RequestTimeout).await;
         return None;
     }
+    if opening.has_large_head() {
+        refuse_head(link, opening).await;
+        return None;
+    }
     if watch.is_broken_off() {
         opening.reset();
     }
@@ -124,6 +132,17 @@ fn unread(client: &Client, fault: &hyper::Error) {
     if fault.is_parse() {
         tracing::debug!(client = client.address().map(display), %fault, "refused what is no request");
     }
+}
+
+/// Refuses a head that did not end where the largest does. Its client may still be sending, and would lose the answer
+/// with a connection that is closed on unread bytes.
+async fn refuse_head(link: &Link, mut opening: Opening) {
+    let (client, code) = (link.client.address(), Code::HeadTooLarge);
+    tracing::info!(client = client.map(display), %code, status = code.status().as_u16(), "refused what is no request");
+    tell(&mut opening, code).await;
+    link.watch().refusal_begins();
+    let rest = async { copy(&mut opening.take(UNREAD_BYTES), &mut sink()).await };
+    drop(tokio::time::timeout(LAST_WORDS, rest).await);
 }
 
 /// Whether the connection has waited for too long. An exchange that waits for its upstream answers by itself.

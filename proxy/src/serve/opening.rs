@@ -1,13 +1,13 @@
 //! What a client's first bytes say: HTTP/2 begins with a preface (RFC 9113 §3.4) that is no request of HTTP/1.
 //!
 //! HTTP/1 pays nothing for the question: its parser reads from the socket as ever, and the bytes are looked at where it
-//! has them. Only what begins like the preface is held back from it.
+//! has them. Only what begins like the preface is held back from it, and what a head has too much.
 
 use std::{
     io::{self, IoSlice},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -26,6 +26,10 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 pub(super) struct Opening {
     stream: Tapped<Inbound>,
     protocol: Protocol,
+    /// The most that is read of one head of HTTP/1, in bytes.
+    head_bytes: usize,
+    /// Whether more of it was asked for.
+    held_back: bool,
 }
 
 enum Protocol {
@@ -38,17 +42,61 @@ enum Protocol {
 
 impl Opening {
     /// TLS agrees on the protocol (RFC 7301); in the clear the first bytes tell.
-    pub(super) fn new(stream: Stream, watch: Arc<Watch>) -> Self {
+    pub(super) fn new(stream: Stream, watch: Arc<Watch>, head_bytes: usize) -> Self {
         let protocol = match &stream {
             Stream::Plain(_) => Protocol::Unknown(Vec::new()),
             Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(HTTP2) => Protocol::Http2(Bytes::new()),
             Stream::Tls(_) => Protocol::Http1,
         };
-        Self { stream: Tapped::new(stream, Inbound::new(watch)), protocol }
+        Self { stream: Tapped::new(stream, Inbound::new(watch)), protocol, head_bytes, held_back: false }
     }
 
     pub(super) fn is_http2(&self) -> bool {
         matches!(self.protocol, Protocol::Http2(_))
+    }
+
+    pub(super) fn head_bytes(&self) -> usize {
+        self.head_bytes
+    }
+
+    /// Whether as much as is read of a head has come, and its end has not.
+    pub(super) fn has_large_head(&self) -> bool {
+        matches!(self.protocol, Protocol::Http1) && self.room() == 0
+    }
+
+    /// How many bytes may come before that is so.
+    fn room(&self) -> usize {
+        self.stream.unfinished_head().map_or(usize::MAX, |came| self.head_bytes.saturating_sub(came))
+    }
+
+    /// The parser's own refusal of a large head does not say why: so much of one does not reach it.
+    fn poll_http1(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let room = self.room();
+        if room >= buf.remaining() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        if room == 0 {
+            // Whoever reads flushes next, and learns more then.
+            self.held_back = true;
+            return Poll::Pending;
+        }
+        let mut part = ReadBuf::new(buf.initialize_unfilled_to(room));
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut part))?;
+        let count = part.filled().len();
+        buf.advance(count);
+        Poll::Ready(Ok(()))
+    }
+
+    /// All has gone out that came before a head of which more was held back: only now is it time to end with it. If it
+    /// was no head, the reading goes on.
+    fn let_go(&mut self, cx: &Context<'_>) -> io::Result<()> {
+        if std::mem::take(&mut self.held_back) {
+            if self.has_large_head() {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            cx.waker().wake_by_ref();
+        }
+        Ok(())
     }
 
     /// Ends the connection with an error instead of an end, where it can.
@@ -96,7 +144,8 @@ impl AsyncRead for Opening {
                 held.advance(count);
                 Poll::Ready(Ok(()))
             }
-            Protocol::Http1 | Protocol::Http2(_) => Pin::new(&mut this.stream).poll_read(cx, buf),
+            Protocol::Http1 => this.poll_http1(cx, buf),
+            Protocol::Http2(_) => Pin::new(&mut this.stream).poll_read(cx, buf),
         }
     }
 }
@@ -119,7 +168,9 @@ impl AsyncWrite for Opening {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        Poll::Ready(this.let_go(cx))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

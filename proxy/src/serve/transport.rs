@@ -51,15 +51,33 @@ pub(super) trait Tap: Unpin {
     fn told(&self);
 }
 
-/// Towards a client: progress moves the deadline, and the line ends of heads are looked at.
+/// Towards a client: progress moves the deadline, and the line ends and the size of heads are looked at.
 pub(super) struct Inbound {
     watch: Arc<Watch>,
     lines: Lines,
+    /// The request that was being read as bytes came last.
+    reading: u64,
+    /// What has come since then, in bytes: once all of it has been read, of the next head.
+    head: usize,
 }
 
 impl Inbound {
     pub(super) fn new(watch: Arc<Watch>) -> Self {
-        Self { watch, lines: Lines::default() }
+        Self { reading: watch.reading(), watch, lines: Lines::default(), head: 0 }
+    }
+
+    /// What has come of a head that is awaited and has not ended, in bytes; `None` where something else is.
+    fn unfinished_head(&self) -> Option<usize> {
+        let came = if self.watch.reading() == self.reading { self.head } else { 0 };
+        self.watch.expects_head().then_some(came)
+    }
+
+    fn count(&mut self, bytes: usize) {
+        let reading = self.watch.reading();
+        if self.reading != reading {
+            (self.reading, self.head) = (reading, 0);
+        }
+        self.head += bytes;
     }
 }
 
@@ -69,6 +87,7 @@ impl Tap for Inbound {
         if !is_head || self.watch.phase() == Phase::Idle {
             self.lines.begin();
         }
+        self.count(bytes.len());
         if is_head && self.lines.are_bare(bytes) {
             self.watch.suspect();
         }
@@ -100,6 +119,13 @@ impl Tap for Answered {
     }
 
     fn told(&self) {}
+}
+
+impl Tapped<Inbound> {
+    /// What has come of a head that is awaited and has not ended, in bytes; `None` where something else is.
+    pub(super) fn unfinished_head(&self) -> Option<usize> {
+        self.tap.unfinished_head()
+    }
 }
 
 impl<T> Tapped<T> {

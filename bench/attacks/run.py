@@ -5,7 +5,10 @@ connection costs.
     cargo build --release -p ownergate && bench/attacks/run.py target/release/ownergate
 
 Needs wrk and the packages of ../proxy/requirements.txt. Starts the proxy, with one worker on core 0, and backends, users
-and attackers on core 1, all on loopback; ends within four minutes and writes ../results/attacks.md.
+and attackers on core 1, all on loopback; ends within four minutes and writes ../results/attacks.md. With --only it measures
+the attacks of that name alone, in so many rounds, tells their sum, and writes nothing:
+
+    bench/attacks/run.py target/release/ownergate --only tokens --rounds 3
 
 Honest users send tokens that are known, and now and then one that was never seen. A forged token has the right form and
 the right key's name, so that nothing but its signature can tell; as no failure is remembered, each is as good as new.
@@ -191,6 +194,7 @@ class Bench:
 
     def __init__(self, port, process):
         self.port, self.process, self.rows, self.quiet = port, process, [], None
+        self.known = {}
 
     async def measure(self, name, attackers=(), floods=()):
         fresh = [next(FRESH) for _ in range(HONEST * SECONDS * 20 // NEW)]
@@ -207,12 +211,20 @@ class Bench:
         self.tell(name, known, new, failures, rates, used)
 
     def tell(self, name, known, new, failures, rates, used):
+        self.known.setdefault(name, []).extend(known)
         p99 = percentile(known, 0.99)
         self.quiet = p99 if name == "quiet" else self.quiet
         waits = [percentile(samples, share) for samples in (known, new) for share in (0.5, 0.99)]
         row = [name, f"{len(known) + len(new)}", *(f"{wait:.2f}" for wait in waits), f"{p99 / self.quiet:.1f}"]
         self.rows.append([*row, ", ".join(sorted(failures)) or "none", rates, f"{used:.0%}"])
         print("  ".join(self.rows[-1]), flush=True)
+
+    def tell_sum(self):
+        """Known tokens over all rounds."""
+        quiet = percentile(self.known["quiet"], 0.99)
+        for name, known in self.known.items():
+            p50, p99 = (percentile(known, share) for share in (0.5, 0.99))
+            print(f"{name}: {len(known)} requests, p50 {p50:.2f} ms, p99 {p99:.2f} ms, to quiet {p99 / quiet:.1f}")
 
     def table(self, facts):
         heads = ["", "requests", "known p50 ms", "p99 ms", "new p50 ms", "p99 ms", "known p99 to quiet", "failed", "attackers' requests/s", "of a core"]
@@ -298,7 +310,7 @@ def write_configuration(folder, ports):
     )
 
 
-async def attacks(bench, folder):
+async def attacks(bench, folder, only):
     """Each attack between two quiet times."""
     port = bench.port
     head = b"GET /api/alice/x HTTP/1.1\r\nHost: app\r\nX-Slow: "
@@ -309,17 +321,17 @@ async def attacks(bench, folder):
         "slow readers": lambda until: slow_reader(port, until),
     }
     forged, garbage = folder / "forged", folder / "garbage"
-    await bench.measure("quiet")
-    for name, attacker in slow.items():
-        await bench.measure(f"{SLOW} {name}", attackers=[attacker] * SLOW)
-        await bench.measure("quiet")
-    for name, floods in [("forged", [forged]), ("garbage", [garbage]), ("forged + garbage", [forged, garbage])]:
-        await bench.measure(f"{FLOOD} {name} tokens", floods=floods)
-        await bench.measure("quiet")
-    await bench.measure("slow heads and both floods", attackers=[slow["slow heads"]] * SLOW, floods=[forged, garbage])
+    floods = {"forged": [forged], "garbage": [garbage], "forged + garbage": [forged, garbage]}
+    chosen = [(f"{SLOW} {name}", [attacker] * SLOW, []) for name, attacker in slow.items()]
+    chosen += [(f"{FLOOD} {name} tokens", [], paths) for name, paths in floods.items()]
+    chosen.append(("slow heads and both floods", [slow["slow heads"]] * SLOW, [forged, garbage]))
+    for name, attackers, paths in chosen:
+        if only in name:
+            await bench.measure("quiet")
+            await bench.measure(name, attackers, paths)
 
 
-async def main(binary, idle):
+async def main(binary, idle, only, rounds):
     os.sched_setaffinity(0, {OTHERS_CORE})
     # What is slow to read has a backend of its own: its work is not the proxy's.
     ports = {}
@@ -331,7 +343,7 @@ async def main(binary, idle):
         folder = pathlib.Path(folder)
         write_configuration(folder, ports)
         write_floods(folder)
-        facts = [await start_up(binary, folder, 15)]
+        facts = [] if only else [await start_up(binary, folder, 15)]
         port = 28190
         flags = ["--listen", f"127.0.0.1:{port}", "--admin", "off", "--workers", "1"]
         process = subprocess.Popen(["taskset", "-c", str(PROXY_CORE), binary, "--config", folder / "o.toml", *flags])
@@ -343,7 +355,10 @@ async def main(binary, idle):
                 except OSError:
                     await asyncio.sleep(0.01)
             bench = Bench(port, process)
-            await attacks(bench, folder)
+            for _ in range(rounds):
+                await attacks(bench, folder, only)
+            if only:
+                return bench.tell_sum()
             fact, held = await idle_memory(port, process, idle)
             if idle + 20 < CAP:
                 for _ in range(CAP - idle - 20):
@@ -363,6 +378,8 @@ if __name__ == "__main__":
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("binary")
     arguments.add_argument("--idle", type=int, default=10_000)
+    arguments.add_argument("--only", default="", help="measure the attacks whose names have this in them")
+    arguments.add_argument("--rounds", type=int, default=1)
     given = arguments.parse_args()
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
-    asyncio.run(main(given.binary, given.idle))
+    asyncio.run(main(given.binary, given.idle, given.only, given.rounds))

@@ -21,6 +21,7 @@ use super::{
     opening::Opening,
     reply,
     transport::Stream,
+    verifier::Repute,
     watch::{Phase, Watch},
     worker::Worker,
 };
@@ -39,6 +40,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub(super) struct Link {
     pub(super) worker: Rc<Worker>,
     pub(super) client: Client,
+    pub(super) repute: Repute,
     hold: Hold,
 }
 
@@ -68,7 +70,12 @@ impl Link {
     /// One more stream of this connection, with deadlines of its own.
     pub(super) fn stream(&self) -> Self {
         let watched = self.worker.clock.watch_stream(self.watch());
-        Self { worker: Rc::clone(&self.worker), client: self.client.clone(), hold: Hold::Stream(watched) }
+        Self {
+            worker: Rc::clone(&self.worker),
+            client: self.client.clone(),
+            repute: self.repute.clone(),
+            hold: Hold::Stream(watched),
+        }
     }
 }
 
@@ -76,7 +83,7 @@ impl Link {
 pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: Client, seat: Seat) {
     let head_bytes = worker.local().state.config.limits.head_bytes + SPARE_BYTES;
     let opening = Opening::new(stream, Arc::clone(seat.watch()), head_bytes);
-    let link = Rc::new(Link { worker, client, hold: Hold::Connection(seat) });
+    let link = Rc::new(Link { worker, client, repute: Repute::default(), hold: Hold::Connection(seat) });
     let http2 = if opening.is_http2() { Some(opening) } else { serve_http1(&link, opening).await };
     if let Some(opening) = http2 {
         // On the heap, so that HTTP/1 carries nothing of it about.

@@ -20,11 +20,11 @@ pub(super) enum Count {
     TokenKnown,
     /// A token that was not.
     TokenUnknown,
-    /// A signature checked where it came in.
+    /// A token verified as it came in.
     VerifiedAtOnce,
-    /// A signature left to the verifying thread.
+    /// A token that waited for others to be verified.
     VerificationQueued,
-    /// A signature that nobody had time for.
+    /// A token that came when as many waited as may.
     VerificationRefused,
     /// A new connection to an upstream.
     UpstreamConnected,

@@ -31,7 +31,7 @@ pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Resu
         Ok(()) if link.watch().is_suspect() => {
             Decision::Refuse(Denial::from(Code::RequestMalformed).because("a line that ends with LF alone"))
         }
-        Ok(()) => local.decide(&head).await,
+        Ok(()) => local.decide(&head, &link.repute).await,
         Err(denial) => Decision::Refuse(denial),
     };
     let mut answer = match decision {

@@ -22,7 +22,6 @@ use super::{
     systemd::Inherited,
     trace::Sampler,
     unix_socket::SocketFile,
-    verifier::Verifier,
     worker,
 };
 use crate::config::Address;
@@ -120,12 +119,11 @@ impl Proxy {
     /// When the system gives no thread, runtime or socket for a worker, or a worker panics.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> io::Result<Drained> {
         let (stop, stopped) = watch::channel(false);
-        let verifier = Verifier::start()?;
         let mut ends = FuturesUnordered::new();
         for (place, sockets) in self.sockets.into_iter().enumerate() {
             let (end, ended) = oneshot::channel();
-            let (shared, verifier, stopped) = (Arc::clone(&self.control.shared), verifier.clone(), stopped.clone());
-            let work = move || drop(end.send(worker::run(sockets, shared, verifier, stopped)));
+            let (shared, stopped) = (Arc::clone(&self.control.shared), stopped.clone());
+            let work = move || drop(end.send(worker::run(sockets, shared, stopped)));
             thread::Builder::new().name(format!("worker-{place}")).spawn(work)?;
             ends.push(ended.map(|end| end.unwrap_or_else(|_| Err(io::Error::other("a worker ended in a panic")))));
         }

@@ -1,42 +1,27 @@
 //! Signatures of unknown tokens, kept from holding up the requests of known ones.
 //!
-//! A worker verifies by itself as long as that takes a small part of its time. A flood of forged tokens exceeds that at
-//! once; what exceeds it goes to one thread of low priority, by a queue with an end: past it, the answer is
-//! `overloaded`.
+//! A worker verifies one token, looks after all its sockets, and only then verifies the next: whoever is known waits for
+//! a signature or two, however many are to be checked. Connections that brought a bad token last have a line of their
+//! own, so that forged tokens wait for each other, and new users hardly for them. Each line has an end: past it, the
+//! answer is `overloaded`.
 
-use std::{
-    cell::Cell,
-    io,
-    sync::{
-        Arc,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread,
-    time::{Duration, Instant},
+use std::{cell::Cell, rc::Rc, sync::Arc};
+
+use http::StatusCode;
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::{spawn_local, yield_now},
 };
-
-use rustix::{process::setpriority_process, thread::gettid};
-use tokio::sync::oneshot;
 
 use super::{
     State,
-    clock::Clock,
     counts::{self, Count},
     jwks::Snapshot,
 };
 use crate::decide::{Code, Denial, Identity, Timestamp};
 
-/// Of each [`PERIOD`], a worker spends this much on signatures.
-const OWN_TIME: Duration = Duration::from_millis(20);
-
-/// Milliseconds.
-const PERIOD: u64 = 100;
-
-/// Tokens that may wait: at some 50 µs each, the last of them waits for about 50 ms.
-const QUEUE: usize = 1024;
-
-/// The thread's place behind the workers, as `nice` counts.
-const NICENESS: i32 = 10;
+/// Tokens that may wait in a line: at some 50 µs each, the last of them waits for about 50 ms.
+const LINE: usize = 1024;
 
 pub(super) type Verdict = Result<Arc<Identity>, Denial>;
 
@@ -48,10 +33,10 @@ pub(super) struct Basis {
     pub(super) now: Timestamp,
 }
 
-/// The way to the verifying thread, for all workers.
-#[derive(Clone)]
+/// One worker's order in verifying.
 pub(super) struct Verifier {
-    queue: SyncSender<Job>,
+    trusted: mpsc::Sender<Job>,
+    suspected: mpsc::Sender<Job>,
 }
 
 struct Job {
@@ -60,78 +45,81 @@ struct Job {
     verdict: oneshot::Sender<Verdict>,
 }
 
-/// How much time one worker has spent on signatures.
-#[derive(Default)]
-pub(super) struct Allowance {
-    period: Cell<u64>,
-    spent: Cell<Duration>,
-}
-
-impl Basis {
-    fn verify(&self, token: &str) -> Verdict {
-        self.state.gate.verify(token, &self.snapshot.keys, self.now)
-    }
+/// Whether the last token to be verified that came by a connection was bad.
+#[derive(Clone, Default)]
+pub(super) struct Repute {
+    bad: Rc<Cell<bool>>,
 }
 
 impl Verifier {
-    /// Starts the thread. It ends with the last of the verifier's clones.
-    ///
-    /// # Errors
-    /// When the system gives no thread.
-    pub(super) fn start() -> io::Result<Self> {
-        let (queue, jobs) = sync_channel(QUEUE);
-        thread::Builder::new().name("verifier".to_owned()).spawn(move || work(&jobs))?;
-        Ok(Self { queue })
+    /// Starts the lines, which end with it, on the current thread's runtime.
+    pub(super) fn start() -> Self {
+        let line = || {
+            let (line, jobs) = mpsc::channel(LINE);
+            spawn_local(work(jobs));
+            line
+        };
+        Self { trusted: line(), suspected: line() }
     }
 
-    /// The verdict on a token that was not verified before.
-    pub(super) async fn verify(&self, token: &str, basis: &Basis, allowance: &Allowance, clock: &Clock) -> Verdict {
-        if allowance.is_left(clock) {
-            let started = Instant::now();
-            let verdict = basis.verify(token);
-            allowance.spend(started.elapsed());
-            counts::add(Count::VerifiedAtOnce);
-            return verdict;
-        }
+    /// The verdict on a token that was not verified before, sent by a connection of this repute.
+    pub(super) async fn verify(&self, token: &str, basis: &Basis, repute: &Repute) -> Verdict {
+        let line = if repute.bad.get() { &self.suspected } else { &self.trusted };
+        let waits = line.capacity() < line.max_capacity();
         let (verdict, decided) = oneshot::channel();
         let job = Job { token: token.into(), basis: basis.clone(), verdict };
         let overloaded = || Denial::from(Code::Overloaded).because("too many unknown tokens wait to be verified");
-        if self.queue.try_send(job).is_err() {
+        if line.try_send(job).is_err() {
             counts::add(Count::VerificationRefused);
             return Err(overloaded());
         }
-        counts::add(Count::VerificationQueued);
-        decided.await.map_err(|_| overloaded())?
+        counts::add(if waits { Count::VerificationQueued } else { Count::VerifiedAtOnce });
+        let verdict = decided.await.map_err(|_| overloaded())?;
+        repute.learn(&verdict);
+        verdict
     }
 }
 
-impl Allowance {
-    fn is_left(&self, clock: &Clock) -> bool {
-        let period = clock.millis() / PERIOD;
-        if self.period.replace(period) != period {
-            self.spent.set(Duration::ZERO);
+impl Job {
+    /// Whoever has gone away needs no verdict.
+    fn is_wanted(&self) -> bool {
+        !self.verdict.is_closed()
+    }
+
+    fn settle(self) {
+        let Basis { state, snapshot, now } = self.basis;
+        // Fails when nobody waits any more.
+        let _ = self.verdict.send(state.gate.verify(&self.token, &snapshot.keys, now));
+    }
+}
+
+impl Repute {
+    /// What is no fault of the token says nothing of who sent it.
+    fn learn(&self, verdict: &Verdict) {
+        match verdict {
+            Ok(_) => self.bad.set(false),
+            Err(denial) if denial.code.status() == StatusCode::UNAUTHORIZED => self.bad.set(true),
+            Err(_) => {}
         }
-        self.spent.get() < OWN_TIME
-    }
-
-    fn spend(&self, time: Duration) {
-        self.spent.set(self.spent.get() + time);
     }
 }
 
-fn work(jobs: &Receiver<Job>) {
-    // Without the right to step back, it works beside the workers.
-    let _ = setpriority_process(Some(gettid()), NICENESS);
-    while let Ok(job) = jobs.recv() {
-        // Whoever has gone away needs no verdict.
-        if !job.verdict.is_closed() {
-            let _ = job.verdict.send(job.basis.verify(&job.token));
+/// A task of its own, because the one that waits may not go on when it could.
+async fn work(mut jobs: mpsc::Receiver<Job>) {
+    while let Some(job) = jobs.recv().await {
+        if job.is_wanted() {
+            job.settle();
+            // Goes on only when every socket has been asked for what came meanwhile.
+            yield_now().await;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures_util::{FutureExt as _, future::join_all};
+    use tokio::task::LocalSet;
+
     use super::{
         super::fixture::{state, token},
         *,
@@ -142,30 +130,78 @@ mod tests {
         Basis { snapshot: state.keys.snapshot(), state, now: Timestamp::from_unix(1_000) }
     }
 
-    fn exhausted() -> Allowance {
-        let allowance = Allowance::default();
-        allowance.spend(OWN_TIME);
-        allowance
+    fn bad() -> Repute {
+        Repute { bad: Rc::new(Cell::new(true)) }
+    }
+
+    fn forged() -> String {
+        format!("{}A", token("alice"))
     }
 
     #[tokio::test]
-    async fn a_token_gets_the_same_verdict_here_and_on_the_thread() {
-        let (verifier, basis, clock) = (Verifier::start().unwrap(), basis(), Clock::new());
-        for allowance in [Allowance::default(), exhausted()] {
-            let alice = verifier.verify(&token("alice"), &basis, &allowance, &clock).await.unwrap();
-            assert_eq!(alice.user().as_str(), "alice");
-            let forged = format!("{}A", token("alice"));
-            assert!(verifier.verify(&forged, &basis, &allowance, &clock).await.is_err());
-        }
+    async fn a_token_gets_the_same_verdict_in_either_line() {
+        let test = async {
+            let (verifier, basis) = (Verifier::start(), basis());
+            for repute in [Repute::default, bad] {
+                let alice = verifier.verify(&token("alice"), &basis, &repute()).await.unwrap();
+                assert_eq!(alice.user().as_str(), "alice");
+                assert!(verifier.verify(&forged(), &basis, &repute()).await.is_err());
+            }
+        };
+        LocalSet::new().run_until(test).await;
     }
 
     #[tokio::test]
-    async fn past_the_end_of_the_queue_the_answer_is_overloaded() {
-        let (queue, _nobody) = sync_channel(0);
-        let (verifier, clock) = (Verifier { queue }, Clock::new());
-        let denial = verifier.verify(&token("alice"), &basis(), &exhausted(), &clock).await.unwrap_err();
-        assert_eq!(denial.code, Code::Overloaded);
-        let own = verifier.verify(&token("alice"), &basis(), &Allowance::default(), &clock).await;
-        assert!(own.is_ok(), "a worker with time left asks nobody");
+    async fn between_two_signatures_of_a_line_everybody_else_has_a_turn() {
+        let test = async {
+            let (verifier, basis) = (Verifier::start(), basis());
+            let decided = Cell::new(0);
+            let flood = join_all((0..100).map(|_| async {
+                assert!(verifier.verify(&forged(), &basis, &bad()).await.is_err());
+                decided.set(decided.get() + 1);
+            }));
+            let others = async {
+                while decided.get() < 100 {
+                    let before = decided.get();
+                    yield_now().await;
+                    assert!(decided.get() - before <= 1, "{} at a time", decided.get() - before);
+                }
+            };
+            tokio::join!(biased; flood, others);
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn after_a_bad_token_a_connection_waits_among_its_like_until_it_brings_a_good_one() {
+        let test = async {
+            let (verifier, basis, repute) = (Verifier::start(), basis(), Repute::default());
+            assert!(verifier.verify(&forged(), &basis, &repute).await.is_err());
+            let (suspected, mut jobs) = mpsc::channel(1);
+            let verifier = Verifier { suspected, ..verifier };
+            let (alice, bob) = (token("alice"), token("bob"));
+            let mut waiting = Box::pin(verifier.verify(&alice, &basis, &repute));
+            assert!(waiting.as_mut().now_or_never().is_none());
+            assert!(verifier.verify(&bob, &basis, &Repute::default()).await.is_ok(), "others do not wait for it");
+            jobs.recv().await.unwrap().settle();
+            assert!(waiting.await.is_ok());
+            assert!(!repute.bad.get());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn past_the_end_of_a_line_the_answer_is_overloaded() {
+        let test = async {
+            let (suspected, _nobody_works) = mpsc::channel(1);
+            let verifier = Verifier { suspected, ..Verifier::start() };
+            let (alice, basis, repute) = (token("alice"), basis(), bad());
+            let mut waiting = Box::pin(verifier.verify(&alice, &basis, &repute));
+            assert!(waiting.as_mut().now_or_never().is_none());
+            let denial = verifier.verify(&alice, &basis, &repute).await.unwrap_err();
+            assert_eq!(denial.code, Code::Overloaded);
+            assert!(verifier.verify(&alice, &basis, &Repute::default()).await.is_ok(), "the other line goes on");
+        };
+        LocalSet::new().run_until(test).await;
     }
 }

@@ -24,7 +24,7 @@ use super::{
     tls::UpstreamConnector,
     upstream::Pool,
     verified::Verified,
-    verifier::{Allowance, Verifier},
+    verifier::Verifier,
 };
 use crate::{
     config::{Endpoint, Upstream},
@@ -35,7 +35,7 @@ use crate::{
 pub(super) struct Worker {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Rc<Clock>,
-    verifier: Verifier,
+    verifier: Rc<Verifier>,
     local: RefCell<Rc<Local>>,
     generation: Cell<u64>,
     random: RefCell<Rng>,
@@ -47,8 +47,7 @@ pub(super) struct Local {
     pub(super) observer: Arc<dyn Observer>,
     pub(super) clock: Rc<Clock>,
     pub(super) verified: RefCell<Verified>,
-    pub(super) verifier: Verifier,
-    pub(super) allowance: Allowance,
+    pub(super) verifier: Rc<Verifier>,
     pools: Box<[Rc<Pool>]>,
     capacities: Box<[Rc<Capacity>]>,
 }
@@ -57,15 +56,10 @@ pub(super) struct Local {
 ///
 /// # Errors
 /// When the system gives no runtime, or a socket cannot be part of it.
-pub(super) fn run(
-    sockets: Vec<Bound>,
-    shared: Arc<Shared>,
-    verifier: Verifier,
-    mut stop: watch::Receiver<bool>,
-) -> io::Result<usize> {
+pub(super) fn run(sockets: Vec<Bound>, shared: Arc<Shared>, mut stop: watch::Receiver<bool>) -> io::Result<usize> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build_local(LocalOptions::default())?;
     runtime.block_on(async move {
-        let worker = Rc::new(Worker::new(shared, verifier));
+        let worker = Rc::new(Worker::new(shared));
         tokio::task::spawn_local({
             let worker = Rc::clone(&worker);
             async move { worker.clock.run(|| worker.sweep()).await }
@@ -88,7 +82,8 @@ pub(super) fn run(
 }
 
 impl Worker {
-    fn new(shared: Arc<Shared>, verifier: Verifier) -> Self {
+    fn new(shared: Arc<Shared>) -> Self {
+        let verifier = Rc::new(Verifier::start());
         let clock = Rc::new(Clock::new());
         let generation = shared.generation.load(Ordering::Acquire);
         let local = Rc::new(Local::new(&shared, &clock, &verifier, &[]));
@@ -140,7 +135,7 @@ impl Worker {
 
 impl Local {
     /// Upstreams that stayed as they were keep their connections.
-    fn new(shared: &Shared, clock: &Rc<Clock>, verifier: &Verifier, previous: &[Rc<Pool>]) -> Self {
+    fn new(shared: &Shared, clock: &Rc<Clock>, verifier: &Rc<Verifier>, previous: &[Rc<Pool>]) -> Self {
         let state = shared.state.load_full();
         let pool = |(upstream, tls): (&Upstream, &Option<UpstreamConnector>)| {
             let connect = state.config.timeouts.connect;
@@ -155,8 +150,7 @@ impl Local {
             observer: Arc::clone(&shared.observer),
             clock: Rc::clone(clock),
             verified: RefCell::new(Verified::new()),
-            verifier: verifier.clone(),
-            allowance: Allowance::default(),
+            verifier: Rc::clone(verifier),
             pools,
             capacities,
         }

@@ -13,6 +13,7 @@ mod http2;
 mod http2_hostile;
 mod http2_upstream;
 mod identity_header;
+mod idle;
 mod issuers;
 mod keys;
 mod kit;

@@ -27,7 +27,7 @@ fn certificate() -> (String, String) {
 
 /// A gate that reaches `backend` through a second proxy behind TLS, and that proxy. The second is spoken to in
 /// `protocol`; the backend speaks `backends`.
-fn gate(backend: Recorder, protocol: &str, backends: &str) -> (Gate, Proxy) {
+pub(crate) fn behind_tls(backend: Recorder, protocol: &str, backends: &str) -> (Gate, Proxy) {
     let (certificate, key) = certificate();
     let upstream = |protocol: &str, url: &str| format!("[upstream.app]\nprotocol = \"{protocol}\"\nurl = \"{url}\"\n");
     let tls = "[server.tls]\ncertificate = \"cert.pem\"\nkey = \"key.pem\"\n";
@@ -45,7 +45,7 @@ fn gate(backend: Recorder, protocol: &str, backends: &str) -> (Gate, Proxy) {
 #[test]
 fn both_protocols_are_agreed_on_within_tls() {
     for (protocol, version) in [("http/1.1", "HTTP/1.1"), ("http/2", "HTTP/2.0")] {
-        let (gate, inner) = gate(Recorder::start(), protocol, "http/1.1");
+        let (gate, inner) = behind_tls(Recorder::start(), protocol, "http/1.1");
         let received = gate.forwards(&gate.by_alice("/api/alice/x"));
         assert_eq!(received.user(), b"alice");
         assert_eq!(received.head.values("x-forwarded-proto"), ["https"], "{protocol}");
@@ -66,7 +66,7 @@ fn grpc_passes_through_two_proxies_and_tls() {
             frames.send(&Frame::headers(stream, &[("grpc-status", "0")], true));
         }
     });
-    let (gate, _inner) = gate(backend, "http/2", "http/2");
+    let (gate, _inner) = behind_tls(backend, "http/2", "http/2");
     let authorization = gate.authorization();
     let mut frames = gate.speak();
     let stream =

@@ -14,7 +14,7 @@ use crate::configured::{MAIN, OWNER, configured_before};
 use crate::gate::Gate;
 
 /// A request to upgrade to a WebSocket.
-fn upgrade(token: &str, target: &str) -> Request {
+pub(crate) fn upgrade(token: &str, target: &str) -> Request {
     Request::get(target)
         .bearer(token)
         .field("Connection", "Upgrade")
@@ -57,7 +57,7 @@ fn open(gate: &Gate, seconds: i64) -> Wire {
 }
 
 /// A backend that switches protocols and then echoes.
-fn echoing() -> Recorder {
+pub(crate) fn echoing() -> Recorder {
     Recorder::by_hand(|mut conversation: Conversation, _| {
         let Ok(Some(_)) = conversation.head() else {
             return;

@@ -1,4 +1,7 @@
 //! One client's connection, from its first byte to its last.
+//!
+//! What an idle connection of HTTP/1 costs is its parser: two buffers, and what it knows of the last request. So after a
+//! while the parser is taken apart, the connection sleeps over its stream alone, and the next bytes get a parser anew.
 
 use std::{
     future::poll_fn,
@@ -50,13 +53,17 @@ enum Hold {
     Stream(Watched),
 }
 
-/// How a connection ended.
+/// How a connection ended, or its parser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// There is no more to say.
     Done,
     /// A request's head began and did not end.
     HeadUnfinished,
+    /// It goes on, and needs no parser until more comes.
+    Asleep,
+    /// It goes on, with the beginning of a request that has come already.
+    Restless,
 }
 
 impl Link {
@@ -80,19 +87,51 @@ impl Link {
 }
 
 /// Serves a connection's requests until either side has enough.
-pub(super) async fn serve(worker: Rc<Worker>, stream: Stream, client: Client, seat: Seat) {
+pub(super) fn serve(worker: Rc<Worker>, stream: Stream, client: Client, seat: Seat) -> impl Future<Output = ()> {
     let head_bytes = worker.local().state.config.limits.head_bytes + SPARE_BYTES;
     let opening = Opening::new(stream, Arc::clone(seat.watch()), head_bytes);
     let link = Rc::new(Link { worker, client, repute: Repute::default(), hold: Hold::Connection(seat) });
-    let http2 = if opening.is_http2() { Some(opening) } else { serve_http1(&link, opening).await };
-    if let Some(opening) = http2 {
-        // On the heap, so that HTTP/1 carries nothing of it about.
-        Box::pin(http2::serve(link, opening)).await;
+    // An asynchronous function would keep room for its arguments beside what has become of them.
+    async move {
+        let http2 = if opening.is_http2() { Some(opening) } else { serve_http1(&link, opening).await };
+        if let Some(opening) = http2 {
+            // On the heap, so that HTTP/1 carries nothing of it about.
+            Box::pin(http2::serve(link, opening)).await;
+        }
     }
 }
 
 /// Serves HTTP/1, and gives the stream back where that is not what came.
-async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
+async fn serve_http1(link: &Rc<Link>, mut opening: Opening) -> Option<Opening> {
+    let watch = link.watch();
+    loop {
+        let end;
+        // On the heap, so that a connection keeps no room while it sleeps for what it does not do then.
+        (end, opening) = Box::pin(converse(link, opening)).await?;
+        match end {
+            End::Done if opening.has_large_head() => {
+                Box::pin(refuse_head(link, opening)).await;
+                return None;
+            }
+            End::Done => {
+                if watch.is_broken_off() {
+                    opening.reset();
+                }
+                return opening.is_http2().then_some(opening);
+            }
+            End::HeadUnfinished => {
+                Box::pin(tell(opening, Code::RequestTimeout)).await;
+                return None;
+            }
+            End::Asleep => sleep(&mut opening, watch).await,
+            End::Restless => {}
+        }
+        watch.wake_up();
+    }
+}
+
+/// Parses and answers requests. The stream is given back unless it was upgraded.
+async fn converse(link: &Rc<Link>, opening: Opening) -> Option<(End, Opening)> {
     let watch = link.watch();
     // On the heap, so that an idle connection keeps no room for an exchange.
     let service = service_fn(|request| Box::pin(exchange(Rc::clone(link), request)));
@@ -102,36 +141,47 @@ async fn serve_http1(link: &Rc<Link>, opening: Opening) -> Option<Opening> {
         .max_buf_size(opening.head_bytes() + 1)
         .serve_connection(TokioIo::new(opening), service)
         .with_upgrades();
-    let mut draining = false;
-    let end = poll_fn(|context| {
+    let mut ending = false;
+    let mut end = poll_fn(|context| {
         loop {
             if let Poll::Ready(served) = Pin::new(&mut connection).poll(context) {
                 if let Err(fault) = served {
                     unread(&link.client, &fault);
+                    return Poll::Ready(End::Done);
                 }
-                return Poll::Ready(End::Done);
+                return Poll::Ready(if watch.phase() == Phase::Asleep { End::Asleep } else { End::Done });
             }
-            if draining || !watch.is_draining() {
+            let sleepy = watch.is_sleepy();
+            if ending || !(sleepy || watch.is_draining()) {
                 return poll_overdue(watch, context);
             }
-            draining = true;
+            ending = true;
+            if sleepy {
+                watch.fall_asleep();
+            }
+            // Of a connection that is idle, this is the end. It falls asleep only if the parser agrees that it is.
             Pin::new(&mut connection).graceful_shutdown();
         }
     })
     .await;
-    let opening = connection.into_parts()?.io.into_inner();
-    if end == End::HeadUnfinished {
-        tell(opening, Code::RequestTimeout).await;
-        return None;
+    let parts = connection.into_parts()?;
+    let mut opening = parts.io.into_inner();
+    if end == End::Asleep && opening.put_back(&parts.read_buf) {
+        end = End::Restless;
     }
-    if opening.has_large_head() {
-        refuse_head(link, opening).await;
-        return None;
-    }
-    if watch.is_broken_off() {
-        opening.reset();
-    }
-    opening.is_http2().then_some(opening)
+    Some((end, opening))
+}
+
+/// Waits without a parser, until there is something to read or a reason to end: whoever serves next finds either.
+async fn sleep(opening: &mut Opening, watch: &Watch) {
+    poll_fn(|context| {
+        let expired = watch.poll_expired(context);
+        if expired.is_ready() || watch.is_draining() {
+            return Poll::Ready(());
+        }
+        opening.poll_more(context)
+    })
+    .await;
 }
 
 /// What the parser refuses is no exchange, and no other line tells of it.
@@ -156,7 +206,7 @@ async fn refuse_head(link: &Link, mut opening: Opening) {
 fn poll_overdue(watch: &Watch, context: &Context<'_>) -> Poll<End> {
     ready!(watch.poll_expired(context));
     match watch.phase() {
-        Phase::Idle | Phase::Answer => Poll::Ready(End::Done),
+        Phase::Idle | Phase::Asleep | Phase::Answer => Poll::Ready(End::Done),
         Phase::Head => Poll::Ready(End::HeadUnfinished),
         Phase::Exchange | Phase::Streams | Phase::Tunnel => Poll::Pending,
     }

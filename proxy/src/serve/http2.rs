@@ -151,7 +151,7 @@ fn poll_stuck(watch: &Watch, context: &Context<'_>) -> Poll<()> {
     ready!(watch.poll_expired(context));
     match watch.phase() {
         Phase::Idle | Phase::Answer => Poll::Ready(()),
-        Phase::Head | Phase::Exchange | Phase::Streams | Phase::Tunnel => Poll::Pending,
+        Phase::Asleep | Phase::Head | Phase::Exchange | Phase::Streams | Phase::Tunnel => Poll::Pending,
     }
 }
 

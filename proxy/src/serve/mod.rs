@@ -6,7 +6,7 @@
 //!
 //! A request's way: [`listen`] and [`accept`] take its connection, [`connection`] (and [`http2`]) read requests from it,
 //! [`exchange`] decides and answers each, [`forward`] speaks with the [`upstream`]. What became of it is told once, by
-//! [`tally`], to [`log`], [`metrics`] and [`trace`].
+//! [`tally`], to [`log`], [`metrics`] and [`trace`]. Between requests a connection of HTTP/1 sleeps, without buffers.
 //!
 //! Who a connection is from: [`tls`], [`proxy_protocol`], [`opening`] (HTTP/1 or HTTP/2). How much there may be of
 //! everything: [`census`] (connections), [`guests`] (those of [`admin`]), [`rate`] and [`capacity`] (requests), [`watch`]

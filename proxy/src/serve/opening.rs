@@ -5,6 +5,7 @@
 
 use std::{
     io::{self, IoSlice},
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -21,6 +22,9 @@ use super::{
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// What is read of a request before there is a parser: most heads as a whole.
+const FIRST_BYTES: usize = 2048;
+
 /// A client's stream. Reading HTTP/1 from one that turns out to be HTTP/2 fails, and leaves it open: it can then be read
 /// anew, from its first byte.
 pub(super) struct Opening {
@@ -35,7 +39,8 @@ pub(super) struct Opening {
 enum Protocol {
     /// So much of a preface has come, as a rule nothing.
     Unknown(Vec<u8>),
-    Http1,
+    /// With the bytes that came before there was a parser, as a rule none.
+    Http1(Bytes),
     /// With the bytes that came before this was known.
     Http2(Bytes),
 }
@@ -46,7 +51,7 @@ impl Opening {
         let protocol = match &stream {
             Stream::Plain(_) => Protocol::Unknown(Vec::new()),
             Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(HTTP2) => Protocol::Http2(Bytes::new()),
-            Stream::Tls(_) => Protocol::Http1,
+            Stream::Tls(_) => Protocol::Http1(Bytes::new()),
         };
         Self { stream: Tapped::new(stream, Inbound::new(watch)), protocol, head_bytes, held_back: false }
     }
@@ -61,7 +66,7 @@ impl Opening {
 
     /// Whether as much as is read of a head has come, and its end has not.
     pub(super) fn has_large_head(&self) -> bool {
-        matches!(self.protocol, Protocol::Http1) && self.room() == 0
+        matches!(self.protocol, Protocol::Http1(_)) && self.room() == 0
     }
 
     /// How many bytes may come before that is so.
@@ -104,6 +109,24 @@ impl Opening {
         self.stream.reset();
     }
 
+    /// Has the next parser of HTTP/1 begin with bytes that have been read already. Says whether there are any.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) -> bool {
+        // A copy: what the last parser left is a part of its buffer.
+        self.protocol = Protocol::Http1(Bytes::copy_from_slice(bytes));
+        !bytes.is_empty()
+    }
+
+    /// Ready once the next parser of HTTP/1 has something to read: bytes, the end or a fault. It takes a read to know:
+    /// TLS may have deciphered bytes already, and not all that comes in by it is for us.
+    pub(super) fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut bytes = [MaybeUninit::uninit(); FIRST_BYTES];
+        let mut buf = ReadBuf::uninit(&mut bytes);
+        // A fault ends the stream, which is read again.
+        let _ = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf));
+        self.put_back(buf.filled());
+        Poll::Ready(())
+    }
+
     fn poll_first(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let start = buf.filled().len();
         loop {
@@ -119,7 +142,7 @@ impl Opening {
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
             if read.is_ready() && (ended || !PREFACE.starts_with(came)) {
-                self.protocol = Protocol::Http1;
+                self.protocol = Protocol::Http1(Bytes::new());
                 return Poll::Ready(Ok(()));
             }
             if !ended {
@@ -138,13 +161,13 @@ impl AsyncRead for Opening {
         let this = self.get_mut();
         match &mut this.protocol {
             Protocol::Unknown(_) => this.poll_first(cx, buf),
-            Protocol::Http2(held) if !held.is_empty() => {
+            Protocol::Http1(held) | Protocol::Http2(held) if !held.is_empty() => {
                 let count = held.len().min(buf.remaining());
                 buf.put_slice(&held[..count]);
                 held.advance(count);
                 Poll::Ready(Ok(()))
             }
-            Protocol::Http1 => this.poll_http1(cx, buf),
+            Protocol::Http1(_) => this.poll_http1(cx, buf),
             Protocol::Http2(_) => Pin::new(&mut this.stream).poll_read(cx, buf),
         }
     }
@@ -178,6 +201,7 @@ impl AsyncWrite for Opening {
         match &this.protocol {
             // It is HTTP/1 alone that ends here: nobody has read the preface yet.
             Protocol::Http2(held) if !held.is_empty() => Poll::Ready(Ok(())),
+            Protocol::Http1(_) if this.stream.tap().is_kept() => Poll::Ready(Ok(())),
             _ => Pin::new(&mut this.stream).poll_shutdown(cx),
         }
     }

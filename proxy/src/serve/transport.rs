@@ -47,8 +47,12 @@ pub(super) struct Tapped<T> {
 pub(super) trait Tap: Unpin {
     /// These bytes have come in.
     fn heard(&mut self, bytes: &[u8]);
+    /// Bytes are to go out.
+    fn telling(&self);
     /// Bytes have gone out.
     fn told(&self);
+    /// All bytes have gone out.
+    fn all_told(&self);
 }
 
 /// Towards a client: progress moves the deadline, and the line ends and the size of heads are looked at.
@@ -79,12 +83,17 @@ impl Inbound {
         }
         self.head += bytes;
     }
+
+    /// Whether the connection goes on although its parser ends.
+    pub(super) fn is_kept(&self) -> bool {
+        self.watch.phase() == Phase::Asleep
+    }
 }
 
 impl Tap for Inbound {
     fn heard(&mut self, bytes: &[u8]) {
         let is_head = self.watch.expects_head();
-        if !is_head || self.watch.phase() == Phase::Idle {
+        if !is_head || self.watch.is_between_requests() {
             self.lines.begin();
         }
         self.count(bytes.len());
@@ -94,8 +103,16 @@ impl Tap for Inbound {
         self.watch.heard();
     }
 
+    fn telling(&self) {
+        self.watch.telling();
+    }
+
     fn told(&self) {
         self.watch.told();
+    }
+
+    fn all_told(&self) {
+        self.watch.all_told();
     }
 }
 
@@ -118,7 +135,11 @@ impl Tap for Answered {
         self.0.store(true, Ordering::Relaxed);
     }
 
+    fn telling(&self) {}
+
     fn told(&self) {}
+
+    fn all_told(&self) {}
 }
 
 impl Tapped<Inbound> {
@@ -131,6 +152,10 @@ impl Tapped<Inbound> {
 impl<T> Tapped<T> {
     pub(super) fn new(stream: Stream, tap: T) -> Self {
         Self { stream, tap }
+    }
+
+    pub(super) fn tap(&self) -> &T {
+        &self.tap
     }
 
     /// Has the client see the coming end as an error. TLS needs no such help: it says a proper end (RFC 8446 §6.1),
@@ -212,6 +237,7 @@ impl<T: Tap> Tapped<T> {
 impl<T: Tap> AsyncWrite for Tapped<T> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.tap.telling();
         let written = ready!(Pin::new(&mut this.stream).poll_write(cx, buf));
         this.tell(written)
     }
@@ -222,6 +248,7 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.tap.telling();
         let stream = Pin::new(&mut this.stream);
         let length = bufs.iter().map(|piece| piece.len()).sum::<usize>();
         let written = match bufs {
@@ -244,7 +271,10 @@ impl<T: Tap> AsyncWrite for Tapped<T> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+        let this = self.get_mut();
+        ready!(Pin::new(&mut this.stream).poll_flush(cx))?;
+        this.tap.all_told();
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -22,6 +22,10 @@ const LEAVE: u64 = 1_000;
 /// Milliseconds that an answer has to end which begins as its caller's token does.
 const GRACE: u64 = 1_000;
 
+/// Milliseconds without a request after which a connection gives up its parser's memory. A client that asks more often
+/// pays nothing for that.
+const SLEEP_AFTER: u64 = 1_000;
+
 /// The bit of a request of which nothing more is to come.
 const ALL_READ: u64 = 1;
 
@@ -34,6 +38,8 @@ const FOREVER: u64 = u64::MAX;
 pub(super) enum Phase {
     /// The first byte of a request; the connection may be closed at any time.
     Idle,
+    /// The same, without a parser.
+    Asleep,
     /// The rest of a request head.
     Head,
     /// Whatever the exchange says; the exchange itself answers when it takes too long.
@@ -58,6 +64,10 @@ pub(super) struct Watch {
     phase: AtomicU8,
     /// The number of the latest request, twice, and one more once all of it has been read.
     reading: AtomicU64,
+    /// When a connection that is still idle falls asleep.
+    sleep: AtomicU64,
+    /// Whether all that was to be said has gone out.
+    flushed: AtomicBool,
     suspect: AtomicBool,
     draining: AtomicBool,
     broken_off: AtomicBool,
@@ -136,6 +146,8 @@ impl Watch {
             response_head: AtomicU64::new(limits.response_head),
             phase: AtomicU8::new(Phase::Idle as u8),
             reading: AtomicU64::new(ALL_READ),
+            sleep: AtomicU64::new(FOREVER),
+            flushed: AtomicBool::new(false),
             suspect: AtomicBool::new(false),
             draining: AtomicBool::new(draining),
             broken_off: AtomicBool::new(false),
@@ -149,7 +161,7 @@ impl Watch {
 
     /// Bytes have come in. Those of a body that is thrown away begin no head.
     pub(super) fn heard(&self) {
-        if self.phase() == Phase::Idle && self.expects_head() {
+        if self.is_between_requests() && self.expects_head() {
             self.enter(Phase::Head, self.limits.request_head);
         }
     }
@@ -159,6 +171,16 @@ impl Watch {
         if self.phase() == Phase::Answer {
             self.answer_moves();
         }
+    }
+
+    /// There are bytes that are to go out.
+    pub(super) fn telling(&self) {
+        self.flushed.store(false, Relaxed);
+    }
+
+    /// All bytes that were to go out have.
+    pub(super) fn all_told(&self) {
+        self.flushed.store(true, Relaxed);
     }
 
     /// A request head has come, and nothing may follow it; the upstream will owe a response head.
@@ -188,7 +210,7 @@ impl Watch {
 
     /// Whether bytes that come now are those of a head.
     pub(super) fn expects_head(&self) -> bool {
-        matches!(self.phase(), Phase::Idle | Phase::Head) && self.reading() & ALL_READ != 0
+        matches!(self.phase(), Phase::Idle | Phase::Asleep | Phase::Head) && self.reading() & ALL_READ != 0
     }
 
     /// The head that is coming may have been read in another way by whoever stands in front.
@@ -238,6 +260,33 @@ impl Watch {
     pub(super) fn rest(&self) {
         self.release();
         self.enter(Phase::Idle, self.limits.keep_alive);
+        self.sleep.store(self.now.load(Relaxed) + SLEEP_AFTER, Relaxed);
+    }
+
+    /// Whether the next bytes are the first since the last exchange.
+    pub(super) fn is_between_requests(&self) -> bool {
+        matches!(self.phase(), Phase::Idle | Phase::Asleep)
+    }
+
+    /// Whether the connection has been idle for a while, with nothing left to be sent, or to be read of the last request.
+    pub(super) fn is_sleepy(&self) -> bool {
+        self.phase() == Phase::Idle
+            && self.sleep.load(Relaxed) <= self.now.load(Relaxed)
+            && self.flushed.load(Relaxed)
+            && self.expects_head()
+    }
+
+    /// The connection gives up its parser, and may be closed when it would have been.
+    pub(super) fn fall_asleep(&self) {
+        self.phase.store(Phase::Asleep as u8, Relaxed);
+    }
+
+    /// The connection has a parser again, and keeps it until after the next exchange.
+    pub(super) fn wake_up(&self) {
+        self.sleep.store(FOREVER, Relaxed);
+        if self.phase() == Phase::Asleep {
+            self.phase.store(Phase::Idle as u8, Relaxed);
+        }
     }
 
     /// The connection's first stream has opened; it lives as long as its streams do.
@@ -277,10 +326,11 @@ impl Watch {
     pub(super) fn phase(&self) -> Phase {
         match self.phase.load(Relaxed) {
             0 => Phase::Idle,
-            1 => Phase::Head,
-            2 => Phase::Exchange,
-            3 => Phase::Answer,
-            4 => Phase::Tunnel,
+            1 => Phase::Asleep,
+            2 => Phase::Head,
+            3 => Phase::Exchange,
+            4 => Phase::Answer,
+            5 => Phase::Tunnel,
             _ => Phase::Streams,
         }
     }
@@ -304,7 +354,7 @@ impl Watch {
         self.draining.load(Relaxed)
     }
 
-    /// Ready once the deadline has passed. The task is woken then, and when draining begins.
+    /// Ready once the deadline has passed. The task is woken then, when it is time to sleep, and when draining begins.
     pub(super) fn poll_expired(&self, context: &Context<'_>) -> Poll<()> {
         self.task.register(context.waker());
         if self.has_expired() { Poll::Ready(()) } else { Poll::Pending }
@@ -312,7 +362,7 @@ impl Watch {
 
     /// Time has gone on.
     pub(super) fn tick(&self) {
-        if self.has_expired() {
+        if self.has_expired() || self.is_sleepy() {
             self.task.wake();
         }
     }

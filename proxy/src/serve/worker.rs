@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use bytes::Bytes;
 use fastrand::Rng;
 use http::{HeaderMap, HeaderValue};
 use tokio::{
@@ -116,7 +117,8 @@ impl Worker {
         for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
             *digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
-        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+        // Owned by what counts its copies from the beginning: client, upstream and log each get one.
+        HeaderValue::from_maybe_shared(Bytes::from_owner(text)).unwrap_or(HeaderValue::from_static("0"))
     }
 
     /// The place of an exchange in a trace, where traces are configured.

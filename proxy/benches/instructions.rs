@@ -82,7 +82,7 @@ fn main() {
         ("a copy of a head", Box::new(|| drop(black_box(parts.clone())))),
         (
             "a copy of a head, and the upstream's made of it",
-            Box::new(|| drop(black_box(gate.onward(&permit, parts.clone(), &client)))),
+            Box::new(|| drop(black_box(gate.onward(&permit, Box::new(parts.clone()), &client)))),
         ),
     ];
     let mut arguments = std::env::args().skip(1);

@@ -21,19 +21,19 @@ pub struct IdentityHeaders {
 /// A request head that may go upstream. Only [`Gate::onward`] makes one, and it takes a [`Permit`].
 #[derive(Debug)]
 pub struct Onward {
-    parts: Parts,
+    parts: Box<Parts>,
 }
 
 impl Onward {
     /// The head to send: origin-form target, one `Host`, end-to-end headers, the identity set.
-    pub fn into_parts(self) -> Parts {
+    pub fn into_parts(self) -> Box<Parts> {
         self.parts
     }
 }
 
 impl Gate {
     /// Turns a client's head into the upstream's.
-    pub fn onward(&self, permit: &Permit, mut parts: Parts, client: &Client) -> Onward {
+    pub fn onward(&self, permit: &Permit, mut parts: Box<Parts>, client: &Client) -> Onward {
         let forwarded = self.forwarded(&parts, client);
         keep_one_host(&mut parts);
         if parts.version == Version::HTTP_2 {
@@ -248,16 +248,16 @@ mod tests {
     const PEER: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)));
     const PROXY: Option<IpAddr> = Some(IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1)));
 
-    fn onward_for(peer: Option<IpAddr>, caller: Identity, target: &str, lines: &[&str]) -> Parts {
+    fn onward_for(peer: Option<IpAddr>, caller: Identity, target: &str, lines: &[&str]) -> Box<Parts> {
         let mut shown = route("/shown/**", Access::SignedIn);
         shown.forward_credentials = true;
         let gate = gate(vec![route("/api/{user_id}/**", owner()), route("/public/**", Access::Public), shown]);
         let parts = request("GET", target, lines);
         let Decision::Forward(permit) = decide(&gate, &parts, caller) else { panic!("{target} was refused") };
-        gate.onward(&permit, parts, &Client::new(peer, false)).into_parts()
+        gate.onward(&permit, Box::new(parts), &Client::new(peer, false)).into_parts()
     }
 
-    fn onward(target: &str, lines: &[&str]) -> Parts {
+    fn onward(target: &str, lines: &[&str]) -> Box<Parts> {
         onward_for(PEER, caller("alice"), target, lines)
     }
 
@@ -350,7 +350,7 @@ mod tests {
         parts.version = Version::HTTP_2;
         let Decision::Forward(permit) = decide(&gate, &parts, caller("alice")) else { panic!("it was refused") };
         assert_eq!(
-            values(&gate.onward(&permit, parts, &Client::new(PEER, false)).into_parts(), "cookie"),
+            values(&gate.onward(&permit, Box::new(parts), &Client::new(PEER, false)).into_parts(), "cookie"),
             ["a=1; b=2"]
         );
     }

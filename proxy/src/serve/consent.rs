@@ -40,15 +40,17 @@ pub(super) fn is_expected(head: &Parts) -> bool {
 }
 
 impl Consent {
-    /// Learns of the upstream's interim answer to `request`.
-    pub(super) fn watch<B>(&self, request: &mut Request<B>) {
+    /// Learns of the upstream's interim answer to the request of this head.
+    pub(super) fn watch(&self, head: &mut Parts) {
         let consent = self.clone();
-        hyper::ext::on_informational(request, move |answer| {
+        let mut request = Request::new(());
+        hyper::ext::on_informational(&mut request, move |answer| {
             if answer.status() == StatusCode::CONTINUE {
                 consent.0.given.store(true, Relaxed);
                 consent.0.waiting.wake();
             }
         });
+        head.extensions.extend(std::mem::take(request.extensions_mut()));
     }
 
     pub(super) fn ask(&self) -> Asking {

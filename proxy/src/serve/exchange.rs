@@ -3,7 +3,7 @@
 use std::{convert::Infallible, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -13,17 +13,34 @@ use super::{
     request_body::Progress,
     response_body::ResponseBody,
     tally::{REQUEST_ID, Tally},
+    worker::Local,
 };
 use crate::decide::{Code, Decision, Denial, Head};
 
-/// Decides the request and answers it: with the upstream's answer where it may be forwarded, with the proxy's own
-/// where it may not, or where the upstream gives none.
-pub(super) async fn exchange(link: Rc<Link>, request: Request<Incoming>) -> Result<Response<ResponseBody>, Infallible> {
+/// Begins with the request's head, and ends with that of its answer.
+pub(super) fn exchange(
+    link: Rc<Link>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<ResponseBody>, Infallible>> {
     let local = link.worker.local();
     let (parts, body) = request.into_parts();
+    // On the heap, because it goes through many hands.
+    let parts = Box::new(parts);
     let progress = Rc::new(Progress::of(body, &parts));
     link.watch().begin(progress.declared().is_none());
-    let mut tally = Tally::begin(&link, &local, &parts, &progress);
+    let tally = Tally::begin(&link, &local, &parts, &progress);
+    answer(link, local, parts, progress, tally)
+}
+
+/// Decides the request and answers it: with the upstream's answer where it may be forwarded, with the proxy's own
+/// where it may not, or where the upstream gives none.
+async fn answer(
+    link: Rc<Link>,
+    local: Rc<Local>,
+    parts: Box<Parts>,
+    progress: Rc<Progress>,
+    mut tally: Box<Tally>,
+) -> Result<Response<ResponseBody>, Infallible> {
     let request_id = tally.request_id().clone();
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let head = Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };

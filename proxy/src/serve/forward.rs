@@ -57,7 +57,7 @@ pub(super) async fn forward(
     link: &Rc<Link>,
     local: &Rc<Local>,
     permit: &Permit,
-    mut head: Parts,
+    mut head: Box<Parts>,
     progress: &Rc<Progress>,
     tally: &mut Tally,
 ) -> Result<Forwarded, Denial> {
@@ -71,16 +71,16 @@ pub(super) async fn forward(
     // Of HTTP/2 nothing is heard before the answer, so that there is nothing to wait for.
     let consent = (!http2 && consent::is_expected(&head)).then(Consent::default);
     let body = upload(link, local, permit, consent.as_ref(), progress)?;
-    let mut request = onward(link, local, permit, pool, head, body, tally);
+    let mut head = onward(link, local, permit, pool, head, &body, tally);
     if let Some(upgrade) = &upgrade {
-        upgrade.set(request.headers_mut());
+        upgrade.set(&mut head.headers);
     }
     if let Some(consent) = &consent {
-        consent.watch(&mut request);
+        consent.watch(&mut head);
     }
     let asked = Instant::now();
     tally.asks(asked);
-    let (mut response, lease) = send(pool, request, link.watch(), progress).await?;
+    let (mut response, lease) = send(pool, head, body, link.watch(), progress).await?;
     tally.upstream_answered(lease.endpoint(), response.status(), asked.elapsed());
     if !has_one_framing(response.headers()) {
         return Err(Denial::from(Code::UpstreamBroken).because("an answer whose end is said in two ways"));
@@ -139,16 +139,16 @@ fn upload(
     Ok(RequestBody::Streaming(Box::new(Upload::new(link, local, progress, limit, consent))))
 }
 
-/// The request as the upstream gets it, framed anew.
+/// The request's head as the upstream gets it, framed anew.
 fn onward(
     link: &Link,
     local: &Local,
     permit: &Permit,
     pool: &Pool,
-    head: Parts,
-    body: RequestBody,
+    head: Box<Parts>,
+    body: &RequestBody,
     tally: &Tally,
-) -> Request<RequestBody> {
+) -> Box<Parts> {
     let http2 = pool.protocol() == UpstreamProtocol::Http2;
     let takes_trailers = http2 && takes_trailers(&head.headers);
     let mut head = local.state.gate.onward(permit, head, &link.client).into_parts();
@@ -170,7 +170,7 @@ fn onward(
         // Without it, the client side of hyper takes a GET to have no body.
         head.headers.insert(header::TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
     }
-    Request::from_parts(head, body)
+    head
 }
 
 /// Whether the client takes what stands behind a body: gRPC insists on being asked so (RFC 9110 §10.1.4).
@@ -183,27 +183,36 @@ fn takes_trailers(headers: &HeaderMap) -> bool {
 /// reached the upstream, or it has no body, and was refused unseen or is idempotent and not a byte of an answer came.
 async fn send(
     pool: &Rc<Pool>,
-    mut request: Request<RequestBody>,
+    mut head: Box<Parts>,
+    mut body: RequestBody,
     watch: &Watch,
     progress: &Progress,
 ) -> Result<Answer, Denial> {
     let mut wanted = Wanted::Any;
     loop {
-        let Some(leased) = in_time(pool.lease(wanted), watch).await else { return Err(late(progress, watch)) };
+        let Some(leased) = in_time(pin!(pool.lease(wanted)), watch).await else { return Err(late(progress, watch)) };
         let mut lease = leased.map_err(|fault| unreachable(&fault))?;
-        let spare = if lease.is_fresh() { None } else { repeatable(&request, pool) };
-        let Some(outcome) = in_time(lease.send(request), watch).await else { return Err(late(progress, watch)) };
+        let spare = if lease.is_fresh() { None } else { repeatable(&head, &body, pool) };
+        let sending = lease.send(Request::from_parts(*head, body));
+        let Some(outcome) = in_time(pin!(sending), watch).await else { return Err(late(progress, watch)) };
         let mut fault = match outcome {
-            Ok(response) => return Ok((response, lease)),
+            Ok(response) => {
+                lease.proved();
+                return Ok((response, lease));
+            }
             Err(fault) => fault,
         };
         let fate = lease.fate(fault.error());
-        let again = fault.take_message().or(spare.filter(|spare| match fate {
+        let unsent = fault.take_message().map(|request| {
+            let (head, body) = request.into_parts();
+            (Box::new(head), body)
+        });
+        let again = unsent.or(spare.map(|head| (head, RequestBody::Empty)).filter(|(head, _)| match fate {
             Fate::Refused => true,
-            Fate::Unknown => spare.method().is_idempotent(),
+            Fate::Unknown => head.method.is_idempotent(),
             Fate::Ended => false,
         }));
-        request = match again {
+        (head, body) = match again {
             Some(again) if !lease.is_fresh() => again,
             Some(_) | None => return Err(broken(progress, &fault.into_error())),
         };
@@ -211,22 +220,21 @@ async fn send(
     }
 }
 
-/// A copy of a request that may be sent twice (RFC 9110 §9.2.2), or that this upstream can refuse unseen.
-fn repeatable(request: &Request<RequestBody>, pool: &Pool) -> Option<Request<RequestBody>> {
+/// A copy of a head that may be sent twice (RFC 9110 §9.2.2), or that this upstream can refuse unseen.
+fn repeatable(head: &Parts, body: &RequestBody, pool: &Pool) -> Option<Box<Parts>> {
     let refusable = pool.protocol() == UpstreamProtocol::Http2;
-    if !(refusable || request.method().is_idempotent()) || !request.body().is_end_stream() {
+    if !(refusable || head.method.is_idempotent()) || !body.is_end_stream() {
         return None;
     }
-    let mut copy = Request::new(RequestBody::Empty);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
+    let mut copy = Box::new(Request::new(()).into_parts().0);
+    copy.method.clone_from(&head.method);
+    copy.uri.clone_from(&head.uri);
+    copy.headers.clone_from(&head.headers);
     Some(copy)
 }
 
 /// `None` once the watch's deadline has passed.
-async fn in_time<T>(future: impl Future<Output = T>, watch: &Watch) -> Option<T> {
-    let mut future = pin!(future);
+async fn in_time<T>(mut future: Pin<&mut impl Future<Output = T>>, watch: &Watch) -> Option<T> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
         Poll::Pending => watch.poll_expired(cx).map(|()| None),

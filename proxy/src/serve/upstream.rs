@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::Either;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -255,16 +256,23 @@ impl Lease {
     }
 
     /// Sends the request; ends with the response head.
-    pub(super) async fn send(
+    pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
         match &mut self.carrier {
             Carrier::Whole(connection) => {
                 connection.answered.begin();
-                connection.sender.try_send_request(request).await
+                Either::Left(connection.sender.try_send_request(request))
             }
-            Carrier::Shared(share) => share.send(request).await.inspect(|_| share.answers()),
+            Carrier::Shared(share) => Either::Right(share.send(request)),
+        }
+    }
+
+    /// An answer has come by it.
+    pub(super) fn proved(&self) {
+        if let Carrier::Shared(share) = &self.carrier {
+            share.answers();
         }
     }
 

@@ -2,7 +2,9 @@
 //! can lay out what is hot: `train PATH-OF-OWNERGATE`. `make release` calls it.
 
 use std::env;
+use std::net::SocketAddr;
 use std::process::Command;
+use std::rc::Rc;
 use std::thread;
 use std::time::Duration;
 
@@ -16,11 +18,16 @@ use e2e::socket::{Address, Socket};
 use e2e::stack::SECRET;
 use e2e::token::{AUDIENCE, ISSUER, Token};
 use e2e::wire::Wire;
+use tokio::net::TcpStream;
 
-/// Requests of each proxy.
+/// Requests of each proxy by HTTP/1.1.
 const REQUESTS: usize = 32_000;
+/// And by HTTP/2.
+const STREAMED: usize = 8_000;
 const USERS: usize = 200;
 const CONNECTIONS: usize = 32;
+/// At once on an HTTP/2 connection that has several.
+const STREAMS: usize = 8;
 
 /// What most backends answer: a little JSON, a few headers.
 const TASK: &str = concat!(
@@ -45,7 +52,9 @@ fn main() {
         let mut proxy = Process::start("ownergate", &mut command);
         let address = Address::Tcp(address);
         poll(PATIENCE, || Socket::connect(&address).ok()).expect("the proxy accepts");
-        spend_a_day(&address, key);
+        let callers: Vec<(String, String)> = (0..USERS).map(|number| caller(number, key)).collect();
+        spend_a_day(&address, &callers);
+        spend_a_night(&address, &callers);
         proxy.signal("TERM");
         assert_eq!(proxy.exit_code(Duration::from_secs(30)), 0, "{}", proxy.log());
     }
@@ -73,18 +82,60 @@ fn configuration(listen: &str, issuer: &str, upstream: &str) -> String {
     )
 }
 
-/// Everybody at once, as on any server that is worth the trouble.
-fn spend_a_day(proxy: &Address, key: &Key) {
-    let tokens: Vec<(String, String)> = (0..USERS).map(|number| caller(number, key)).collect();
+/// Everybody at once by HTTP/1.1, as on any server that is worth the trouble.
+fn spend_a_day(proxy: &Address, callers: &[(String, String)]) {
     thread::scope(|scope| {
         for first in 0..CONNECTIONS {
-            let tokens = &tokens;
             scope.spawn(move || {
                 let mut wire = Wire::to(proxy);
-                (first..REQUESTS).step_by(CONNECTIONS).for_each(|turn| ask(&mut wire, turn, &tokens[turn % USERS]));
+                (first..REQUESTS).step_by(CONNECTIONS).for_each(|turn| ask(&mut wire, turn, &callers[turn % USERS]));
             });
         }
     });
+}
+
+/// The same by HTTP/2: half of the connections have one stream at a time, half have several.
+fn spend_a_night(proxy: &Address, callers: &[(String, String)]) {
+    let Address::Tcp(proxy) = *proxy else { panic!("{proxy} is no TCP address") };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    let callers: Rc<[_]> = callers.into();
+    runtime.block_on(tokio::task::LocalSet::new().run_until(async {
+        let connection = |number| tokio::task::spawn_local(multiplex(proxy, number, Rc::clone(&callers)));
+        let connections: Vec<_> = (0..CONNECTIONS).map(connection).collect();
+        for connection in connections {
+            connection.await.expect("every request is answered");
+        }
+    }));
+}
+
+async fn multiplex(proxy: SocketAddr, number: usize, callers: Rc<[(String, String)]>) {
+    let stream = TcpStream::connect(proxy).await.expect("the proxy accepts");
+    stream.set_nodelay(true).expect("a socket option");
+    let (mut sender, connection) = h2::client::handshake(stream).await.expect("the proxy speaks HTTP/2");
+    tokio::task::spawn_local(connection);
+    let streams = if number.is_multiple_of(2) { 1 } else { STREAMS };
+    for round in 0..STREAMED / CONNECTIONS / streams {
+        let mut answers = Vec::new();
+        for stream in 0..streams {
+            sender = sender.ready().await.expect("room for a stream");
+            let (user, token) = &callers[(number + round + stream) % USERS];
+            let request = http::Request::get(format!("http://{proxy}/api/{user}/tasks/{}?page=2", round % 90))
+                .header("authorization", format!("Bearer {token}"))
+                .header("user-agent", "training/1.0")
+                .header("accept", "*/*");
+            let request = request.body(()).expect("a request");
+            answers.push(sender.send_request(request, true).expect("a stream").0);
+        }
+        for answer in answers {
+            let answer = answer.await.expect("an answer");
+            assert_eq!(answer.status(), 200);
+            let mut body = answer.into_body();
+            while let Some(data) = body.data().await {
+                let bytes = data.expect("the whole answer").len();
+                body.flow_control().release_capacity(bytes).expect("what has come is let go of");
+            }
+        }
+    }
 }
 
 fn caller(number: usize, key: &Key) -> (String, String) {

@@ -9,14 +9,19 @@ BACKEND ?= 127.0.0.1:8081
 STATE  ?= .run
 BINARIES = $(or $(CARGO_TARGET_DIR),target)/debug
 
-# Where `make release` builds, and what the compiler learns there. Its llvm-profdata must be as new as rustc's LLVM.
+# Where `make release` builds, and what is learnt there. LLVM's tools must be as new as rustc's LLVM.
 PGO = $(abspath $(or $(CARGO_TARGET_DIR),target))/pgo
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
 LLVM = $(shell rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
 PROFDATA ?= $(firstword $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(HOST)/bin/llvm-profdata) \
   $(shell command -v llvm-profdata-$(LLVM)))
+BOLT ?= $(shell command -v llvm-bolt-$(LLVM))
+MERGE_FDATA ?= $(shell command -v merge-fdata-$(LLVM))
+BUILT = $(PGO)/$(HOST)/release/ownergate
+# Blocks and functions as they follow each other, what never ran out of their way.
+LAYOUT = -reorder-blocks=ext-tsp -reorder-functions=cdsort -split-functions -split-all-cold -split-eh -icf=safe
 
-.PHONY: run test release check-profdata check-rust check-node check-postgres
+.PHONY: run test release check-llvm check-rust check-node check-postgres
 
 # Builds, makes a secret, starts the proxy with the task service as its child, and prints what to try with a token.
 run: check-rust
@@ -44,18 +49,27 @@ test: check-rust check-node check-postgres
 	$(CARGO) build --manifest-path proxy/fuzz/Cargo.toml --target-dir $(or $(CARGO_TARGET_DIR),target)
 	$(NPM) --prefix examples/better-auth test
 
-# The proxy as it is fastest: built once to record what an ordinary day runs, and once more by that record.
-release: check-rust check-profdata
-	rm -rf $(PGO)/records
+# The proxy as it is fastest: built once to record what an ordinary day runs, once more by that record, and laid out by
+# another such day. The compiler has to begin anew for a new record, whose name it knows already.
+release: check-rust check-llvm
+	rm -rf $(PGO)/records $(PGO)/layout $(PGO)/$(HOST)
 	RUSTFLAGS="-Cprofile-generate=$(PGO)/records" $(CARGO) build --locked --release --target $(HOST) --target-dir $(PGO)/training -p ownergate
 	$(CARGO) run --locked -p e2e --example train -- $(PGO)/training/$(HOST)/release/ownergate
 	$(PROFDATA) merge -o $(PGO)/ownergate.profdata $(PGO)/records
-	RUSTFLAGS="-Cprofile-use=$(PGO)/ownergate.profdata" $(CARGO) build --locked --release --target $(HOST) --target-dir $(PGO) -p ownergate
-	@echo "built: $(PGO)/$(HOST)/release/ownergate"
+	RUSTFLAGS="-Cprofile-use=$(PGO)/ownergate.profdata -Clink-arg=-Wl,--emit-relocs" \
+	  $(CARGO) build --locked --release --target $(HOST) --target-dir $(PGO) -p ownergate
+	mkdir $(PGO)/layout
+	$(BOLT) $(BUILT) -instrument -instrumentation-file=$(PGO)/layout/record -instrumentation-file-append-pid -o $(PGO)/layout/ownergate
+	$(CARGO) run --locked -p e2e --example train -- $(PGO)/layout/ownergate
+	$(MERGE_FDATA) -o $(PGO)/layout/merged $(PGO)/layout/record.*
+	$(BOLT) $(BUILT) -data=$(PGO)/layout/merged $(LAYOUT) -o $(PGO)/ownergate
+	@echo "built: $(PGO)/ownergate"
 
-check-profdata:
+check-llvm:
 	@test -n "$(PROFDATA)" || { \
 	  echo "missing: llvm-profdata of LLVM $(LLVM) (rustup component add llvm-tools, or Debian: apt-get install llvm-$(LLVM))" >&2; exit 1; }
+	@test -n "$(BOLT)" && test -n "$(MERGE_FDATA)" || { \
+	  echo "missing: llvm-bolt and merge-fdata of LLVM $(LLVM) (Debian: apt-get install bolt-$(LLVM))" >&2; exit 1; }
 
 check-rust:
 	@command -v $(CARGO) >/dev/null || { echo "missing: Rust 1.95 or newer, with rustfmt and clippy (https://rustup.rs)" >&2; exit 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures the proxy beside its peers on the same machine, in turns, and writes a table and a plot.
 
-    make release && bench/proxy/run.py --binary target/pgo/x86_64-unknown-linux-gnu/release/ownergate [--seconds 5] [--rounds 5]
+    make release && bench/proxy/run.py --binary target/pgo/ownergate [--seconds 5] [--rounds 5]
 
 Needs wrk, h2load, nginx, haproxy and caddy (apt-get install wrk nghttp2-client nginx-light haproxy caddy) and the packages of
 requirements.txt. The results go into bench/results/proxy.md and proxy.svg.

@@ -41,22 +41,23 @@ async fn answer(
     progress: Rc<Progress>,
     mut tally: Box<Tally>,
 ) -> Result<Response<ResponseBody>, Infallible> {
-    let request_id = tally.request_id().clone();
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let head = Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
-    let decision = match local.state.rates.check_address(tally.client()) {
-        Ok(()) if link.watch().is_suspect() => {
-            Decision::Refuse(Denial::from(Code::RequestMalformed).because("a line that ends with LF alone"))
-        }
-        Ok(()) => local.decide(&head, &link.repute).await,
-        Err(denial) => Decision::Refuse(denial),
+    // What would be matched on is kept until the match ends: not so the condition of an `if`.
+    let decision = if let Err(denial) = local.state.rates.check_address(tally.client()) {
+        Decision::Refuse(denial)
+    } else if link.watch().is_suspect() {
+        Decision::Refuse(Denial::from(Code::RequestMalformed).because("a line that ends with LF alone"))
+    } else {
+        local.decide(&head, &link.repute).await
     };
     let mut answer = match decision {
         Decision::Forward(permit) => {
             tally.permitted(&permit);
-            let forwarded = match local.state.rates.check(&permit, tally.client()) {
-                Ok(()) => forward(&link, &local, &permit, parts, &progress, &mut tally).await,
-                Err(denial) => Err(denial),
+            let forwarded = if let Err(denial) = local.state.rates.check(&permit, tally.client()) {
+                Err(denial)
+            } else {
+                forward(&link, &local, &permit, parts, &progress, &mut tally).await
             };
             match forwarded {
                 Ok(forwarded) => forwarded.into_answer(tally),
@@ -66,16 +67,20 @@ async fn answer(
         Decision::Preflight(route, headers) => {
             tally.routed(route);
             // The policy has spoken: nothing of it is added.
-            let mut answer = own(StatusCode::NO_CONTENT, headers, Bytes::new(), tally);
-            answer.headers_mut().insert(REQUEST_ID, request_id);
-            return Ok(answer);
+            return Ok(named(own(StatusCode::NO_CONTENT, headers, Bytes::new(), tally)));
         }
         Decision::Refuse(denial) => refuse(denial, tally),
     };
     let route = answer.body().route();
     local.state.decorate(route, origin.as_ref(), answer.headers_mut());
+    Ok(named(answer))
+}
+
+/// The answer, with the name of its exchange.
+fn named(mut answer: Response<ResponseBody>) -> Response<ResponseBody> {
+    let request_id = answer.body().request_id().clone();
     answer.headers_mut().insert(REQUEST_ID, request_id);
-    Ok(answer)
+    answer
 }
 
 /// The proxy's answer to what it refuses, and to what its upstream fails.

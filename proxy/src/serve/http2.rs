@@ -63,7 +63,8 @@ pub(super) async fn serve(link: Rc<Link>, stream: Opening) {
     let limits = link.worker.local().state.config.limits;
     let watch = Arc::clone(link.watch());
     let streams = Streams::of(link);
-    let service = service_fn(|request| exchange(streams.begin(), request));
+    // On the heap, so that it is not moved about with the task that it becomes a part of.
+    let service = service_fn(|request| Box::pin(exchange(streams.begin(), request)));
     let mut connection = pin!(
         http2::Builder::new(streams.clone())
             .max_concurrent_streams(limits.streams)

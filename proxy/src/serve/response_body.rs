@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderValue;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -54,6 +55,11 @@ impl ResponseBody {
     /// The route of the exchange, where one was found.
     pub(super) fn route(&self) -> Option<RouteId> {
         self.tally.route()
+    }
+
+    /// The id of the exchange.
+    pub(super) fn request_id(&self) -> &HeaderValue {
+        self.tally.request_id()
     }
 
     /// A body of the proxy's own.

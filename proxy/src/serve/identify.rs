@@ -55,10 +55,59 @@ impl Local {
         if let Ok(identity) = &verdict {
             self.verified.borrow_mut().keep(fingerprint, basis.snapshot.generation, identity);
         }
+        // Only now: what old keys say of a new one's token says nothing of who sent it.
+        repute.learn(&verdict);
         verdict
     }
 
     fn basis(&self) -> Basis {
         Basis { state: Arc::clone(&self.state), snapshot: self.state.keys.snapshot(), now: self.clock.timestamp() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::task::LocalSet;
+
+    use super::{
+        super::{
+            fixture::{OTHER_SECRET, keys, state, token_by},
+            verifier::Verifier,
+        },
+        *,
+    };
+
+    /// A token that is good once the issuer publishes the other secret.
+    fn early() -> String {
+        token_by(OTHER_SECRET, "alice", u64::from(u32::MAX))
+    }
+
+    #[tokio::test]
+    async fn a_token_of_keys_that_are_new_does_not_wait_among_forged_ones() {
+        let test = async {
+            let local = Local::deciding(state(), Verifier::start_for_the_reputable());
+            let (token, repute) = (early(), Repute::default());
+            let mut verdict = Box::pin(local.identify(&token, &repute));
+            assert!(verdict.as_mut().now_or_never().is_none());
+            local.state.keys.publish(keys(OTHER_SECRET));
+            assert_eq!(verdict.await.unwrap().user().as_str(), "alice");
+            assert!(!repute.is_bad());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_known_by_what_the_last_token_turned_out_to_be() {
+        let test = async {
+            let local = Local::deciding(state(), Verifier::start());
+            let (token, repute) = (early(), Repute::default());
+            assert!(local.identify(&token, &repute).await.is_err());
+            assert!(repute.is_bad());
+            local.state.keys.publish(keys(OTHER_SECRET));
+            assert!(local.identify(&token, &repute).await.is_ok());
+            assert!(!repute.is_bad());
+        };
+        LocalSet::new().run_until(test).await;
     }
 }

@@ -9,7 +9,10 @@ use std::{cell::Cell, rc::Rc, sync::Arc};
 
 use http::StatusCode;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{
+        mpsc::{self, error::TrySendError},
+        oneshot,
+    },
     task::{spawn_local, yield_now},
 };
 
@@ -22,6 +25,9 @@ use crate::decide::{Code, Denial, Identity, Timestamp};
 
 /// Tokens that may wait in a line: at some 50 µs each, the last of them waits for about 50 ms.
 const LINE: usize = 1024;
+
+/// A line has ended before the verifier: in a panic, or because its runtime is about to end.
+const NOBODY: &str = "nobody verifies unknown tokens any more";
 
 pub(super) type Verdict = Result<Arc<Identity>, Denial>;
 
@@ -62,22 +68,32 @@ impl Verifier {
         Self { trusted: line(), suspected: line() }
     }
 
+    /// Starts a line for connections of good repute alone: at the other nobody works.
+    #[cfg(test)]
+    pub(super) fn start_for_the_reputable() -> Self {
+        Self { suspected: mpsc::channel(1).0, ..Self::start() }
+    }
+
     /// The verdict on a token that was not verified before, sent by a connection of this repute.
     pub(super) async fn verify(&self, token: &str, basis: &Basis, repute: &Repute) -> Verdict {
-        let line = if repute.bad.get() { &self.suspected } else { &self.trusted };
+        let line = if repute.is_bad() { &self.suspected } else { &self.trusted };
         let waits = line.capacity() < line.max_capacity();
         let (verdict, decided) = oneshot::channel();
         let job = Job { token: token.into(), basis: basis.clone(), verdict };
-        let overloaded = || Denial::from(Code::Overloaded).because("too many unknown tokens wait to be verified");
-        if line.try_send(job).is_err() {
-            counts::add(Count::VerificationRefused);
-            return Err(overloaded());
+        match line.try_send(job) {
+            Ok(()) => counts::add(if waits { Count::VerificationQueued } else { Count::VerifiedAtOnce }),
+            Err(TrySendError::Full(_)) => {
+                counts::add(Count::VerificationRefused);
+                return Err(overloaded("too many unknown tokens wait to be verified"));
+            }
+            Err(TrySendError::Closed(_)) => return Err(overloaded(NOBODY)),
         }
-        counts::add(if waits { Count::VerificationQueued } else { Count::VerifiedAtOnce });
-        let verdict = decided.await.map_err(|_| overloaded())?;
-        repute.learn(&verdict);
-        verdict
+        decided.await.unwrap_or_else(|_| Err(overloaded(NOBODY)))
     }
+}
+
+fn overloaded(reason: &'static str) -> Denial {
+    Denial::from(Code::Overloaded).because(reason)
 }
 
 impl Job {
@@ -94,8 +110,13 @@ impl Job {
 }
 
 impl Repute {
-    /// What is no fault of the token says nothing of who sent it.
-    fn learn(&self, verdict: &Verdict) {
+    pub(super) fn is_bad(&self) -> bool {
+        self.bad.get()
+    }
+
+    /// What is no fault of the token says nothing of who sent it. One that has expired is at fault: claims are checked
+    /// before the signature, so that nothing tells it from one that anybody made up.
+    pub(super) fn learn(&self, verdict: &Verdict) {
         match verdict {
             Ok(_) => self.bad.set(false),
             Err(denial) if denial.code.status() == StatusCode::UNAUTHORIZED => self.bad.set(true),
@@ -173,19 +194,48 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_a_bad_token_a_connection_waits_among_its_like_until_it_brings_a_good_one() {
+    async fn a_connection_of_bad_repute_waits_among_its_like() {
         let test = async {
-            let (verifier, basis, repute) = (Verifier::start(), basis(), Repute::default());
-            assert!(verifier.verify(&forged(), &basis, &repute).await.is_err());
+            let (basis, repute) = (basis(), bad());
             let (suspected, mut jobs) = mpsc::channel(1);
-            let verifier = Verifier { suspected, ..verifier };
+            let verifier = Verifier { suspected, ..Verifier::start() };
             let (alice, bob) = (token("alice"), token("bob"));
             let mut waiting = Box::pin(verifier.verify(&alice, &basis, &repute));
             assert!(waiting.as_mut().now_or_never().is_none());
             assert!(verifier.verify(&bob, &basis, &Repute::default()).await.is_ok(), "others do not wait for it");
             jobs.recv().await.unwrap().settle();
             assert!(waiting.await.is_ok());
-            assert!(!repute.bad.get());
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[test]
+    fn only_what_is_a_tokens_fault_is_learned() {
+        let learned = |repute: Repute, code: Code| {
+            repute.learn(&Err(code.into()));
+            repute.is_bad()
+        };
+        for code in [Code::SignatureInvalid, Code::TokenMalformed, Code::TokenExpired] {
+            assert!(learned(Repute::default(), code), "{code}");
+        }
+        for code in [Code::KeysUnavailable, Code::Overloaded] {
+            assert!(!learned(Repute::default(), code), "{code}");
+            assert!(learned(bad(), code), "{code}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_at_which_nobody_works_is_not_told_to_be_full() {
+        let test = async {
+            let (suspected, jobs) = mpsc::channel(1);
+            let verifier = Verifier { suspected, ..Verifier::start() };
+            let (alice, basis, repute) = (token("alice"), basis(), bad());
+            let mut waiting = Box::pin(verifier.verify(&alice, &basis, &repute));
+            assert!(waiting.as_mut().now_or_never().is_none());
+            drop(jobs);
+            for denial in [waiting.await.unwrap_err(), verifier.verify(&alice, &basis, &repute).await.unwrap_err()] {
+                assert_eq!((denial.code, denial.reason.as_deref()), (Code::Overloaded, Some(NOBODY)));
+            }
         };
         LocalSet::new().run_until(test).await;
     }
@@ -199,7 +249,7 @@ mod tests {
             let mut waiting = Box::pin(verifier.verify(&alice, &basis, &repute));
             assert!(waiting.as_mut().now_or_never().is_none());
             let denial = verifier.verify(&alice, &basis, &repute).await.unwrap_err();
-            assert_eq!(denial.code, Code::Overloaded);
+            assert_eq!((denial.code, denial.reason.as_deref() == Some(NOBODY)), (Code::Overloaded, false));
             assert!(verifier.verify(&alice, &basis, &Repute::default()).await.is_ok(), "the other line goes on");
         };
         LocalSet::new().run_until(test).await;

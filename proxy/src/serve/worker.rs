@@ -158,6 +158,20 @@ impl Local {
         }
     }
 
+    /// What decides by this state, and carries nothing.
+    #[cfg(test)]
+    pub(super) fn deciding(state: State, verifier: Verifier) -> Self {
+        Self {
+            state: Arc::new(state),
+            observer: Arc::new(super::Silent),
+            clock: Rc::new(Clock::new()),
+            verified: RefCell::new(Verified::new()),
+            verifier: Rc::new(verifier),
+            pools: Box::default(),
+            capacities: Box::default(),
+        }
+    }
+
     /// The signed identity for a permitted request, where the configuration wants one and somebody calls.
     pub(super) fn proof(&self, permit: &Permit) -> Option<HeaderValue> {
         let (signer, caller) = (self.state.signer.as_ref()?, permit.identity()?);

@@ -183,6 +183,12 @@ impl KeyStore {
         }
     }
 
+    /// Has the issuers publish other keys.
+    #[cfg(test)]
+    pub(super) fn publish(&self, keys: Keys) {
+        self.current.store(Arc::new(Snapshot { keys, generation: next_generation() }));
+    }
+
     /// The keys as they are now.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.current.load_full()

@@ -427,7 +427,8 @@ fn the_admin_listener_outlives_a_shortage_of_file_descriptors() {
     process.limit_files(1);
     let mut wire = Wire::to(&gate.proxy.admin);
     wire.send(Request::get("/livez").field("Host", gate.proxy.admin.to_string()).bytes());
-    process.wait_for_line("could not be accepted");
+    let line = process.wait_for_line("could not be accepted");
+    assert!(line.contains(&gate.proxy.admin.to_string()), "{line}");
     process.limit_files(1024);
     assert_eq!(wire.answer().expect(200).text(), "ok");
 }

@@ -54,7 +54,7 @@ fn main() {
         poll(PATIENCE, || Socket::connect(&address).ok()).expect("the proxy accepts");
         let callers: Vec<(String, String)> = (0..USERS).map(|number| caller(number, key)).collect();
         spend_a_day(&address, &callers);
-        spend_a_night(&address, &callers);
+        spend_a_day_by_http2(&address, &callers);
         proxy.signal("TERM");
         assert_eq!(proxy.exit_code(Duration::from_secs(30)), 0, "{}", proxy.log());
     }
@@ -95,7 +95,7 @@ fn spend_a_day(proxy: &Address, callers: &[(String, String)]) {
 }
 
 /// The same by HTTP/2: half of the connections have one stream at a time, half have several.
-fn spend_a_night(proxy: &Address, callers: &[(String, String)]) {
+fn spend_a_day_by_http2(proxy: &Address, callers: &[(String, String)]) {
     let Address::Tcp(proxy) = *proxy else { panic!("{proxy} is no TCP address") };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
     let callers: Rc<[_]> = callers.into();

@@ -62,14 +62,15 @@ async fn accept_until<T>(end: impl Future<Output = T>, worker: &Rc<Worker>, list
         };
         match accepted {
             Ok((socket, peer)) => welcome(worker, socket, peer),
-            Err(error) => pause(&error).await,
+            Err(error) => pause(listener, &error).await,
         }
     }
 }
 
 /// Out of file descriptors, most likely: others must end first, and asking at once again would only spin.
-pub(super) async fn pause(error: &io::Error) {
-    tracing::warn!(%error, "a connection could not be accepted");
+pub(super) async fn pause(listener: &Listener, error: &io::Error) {
+    let listener = listener.address().ok().map(tracing::field::display);
+    tracing::warn!(listener, %error, "a connection could not be accepted");
     tokio::time::sleep(PAUSE).await;
 }
 

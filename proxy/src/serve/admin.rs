@@ -125,14 +125,14 @@ impl<R: Fn() -> Readiness + 'static, K: Fn() -> Option<String> + 'static> Admin<
                     let admin = Rc::clone(&admin);
                     guests.seat(async move |asked: Asked| admin.converse(socket, &asked).await).await;
                 }
-                Err(error) => pause(&error).await,
+                Err(error) => pause(&listener.listener, &error).await,
             }
         }
     }
 
     async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin, asked: &Asked) {
         let answer = service_fn(async |request| {
-            asked.now();
+            asked.note();
             Ok::<_, Infallible>(self.answer(request).await)
         });
         let mut server = http1::Builder::new();

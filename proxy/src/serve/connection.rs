@@ -34,7 +34,7 @@ use crate::decide::{Client, Code};
 pub(super) const SPARE_BYTES: usize = 16 << 10;
 
 /// Of a head that is refused unread, so much is read and thrown away.
-const UNREAD_BYTES: u64 = 1 << 20;
+const DISCARDED_BYTES: u64 = 1 << 20;
 
 /// For a client to take the last words said to it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -88,8 +88,8 @@ impl Link {
 
 /// Serves a connection's requests until either side has enough.
 pub(super) fn serve(worker: Rc<Worker>, stream: Stream, client: Client, seat: Seat) -> impl Future<Output = ()> {
-    let head_bytes = worker.local().state.config.limits.head_bytes + SPARE_BYTES;
-    let opening = Opening::new(stream, Arc::clone(seat.watch()), head_bytes);
+    let readable_head_bytes = worker.local().state.config.limits.head_bytes + SPARE_BYTES;
+    let opening = Opening::new(stream, Arc::clone(seat.watch()), readable_head_bytes);
     let link = Rc::new(Link { worker, client, repute: Repute::default(), hold: Hold::Connection(seat) });
     // An asynchronous function would keep room for its arguments beside what has become of them.
     async move {
@@ -138,7 +138,7 @@ async fn converse(link: &Rc<Link>, opening: Opening) -> Option<(End, Opening)> {
     let mut connection = http1::Builder::new()
         .header_read_timeout(None)
         // One more than comes of a head, so that the parser refuses none for its size.
-        .max_buf_size(opening.head_bytes() + 1)
+        .max_buf_size(opening.readable_head_bytes() + 1)
         .serve_connection(TokioIo::new(opening), service)
         .with_upgrades();
     let mut ending = false;
@@ -198,7 +198,7 @@ async fn refuse_head(link: &Link, mut opening: Opening) {
     tracing::info!(client = client.map(display), %code, status = code.status().as_u16(), "refused what is no request");
     tell(&mut opening, code).await;
     link.watch().refusal_begins();
-    let rest = async { copy(&mut opening.take(UNREAD_BYTES), &mut sink()).await };
+    let rest = async { copy(&mut opening.take(DISCARDED_BYTES), &mut sink()).await };
     drop(tokio::time::timeout(LAST_WORDS, rest).await);
 }
 

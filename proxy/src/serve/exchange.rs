@@ -67,17 +67,17 @@ async fn answer(
         Decision::Preflight(route, headers) => {
             tally.routed(route);
             // The policy has spoken: nothing of it is added.
-            return Ok(named(own(StatusCode::NO_CONTENT, headers, Bytes::new(), tally)));
+            return Ok(with_request_id(own(StatusCode::NO_CONTENT, headers, Bytes::new(), tally)));
         }
         Decision::Refuse(denial) => refuse(denial, tally),
     };
     let route = answer.body().route();
     local.state.decorate(route, origin.as_ref(), answer.headers_mut());
-    Ok(named(answer))
+    Ok(with_request_id(answer))
 }
 
-/// The answer, with the name of its exchange.
-fn named(mut answer: Response<ResponseBody>) -> Response<ResponseBody> {
+/// The answer, with the id of its exchange.
+fn with_request_id(mut answer: Response<ResponseBody>) -> Response<ResponseBody> {
     let request_id = answer.body().request_id().clone();
     answer.headers_mut().insert(REQUEST_ID, request_id);
     answer

@@ -25,7 +25,7 @@ pub(super) struct Asked(Rc<Cell<Option<Instant>>>);
 
 impl Asked {
     /// A whole request has come.
-    pub(super) fn now(&self) {
+    pub(super) fn note(&self) {
         self.0.set(Some(Instant::now()));
     }
 }
@@ -76,7 +76,7 @@ mod tests {
             let asks = asks(number);
             let converse = async move |asked: Asked| {
                 if asks {
-                    asked.now();
+                    asked.note();
                 }
                 let _stays = stays;
                 pending::<()>().await;

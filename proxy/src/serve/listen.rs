@@ -1,6 +1,6 @@
 //! Sockets for clients, one a worker where the system can share an address.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::Path};
 
 use socket2::{Domain, Protocol, SockFilter, SockRef, Type};
 use tokio::net::{TcpListener, UnixListener};
@@ -135,6 +135,11 @@ fn bind_tcp(address: SocketAddr) -> io::Result<std::net::TcpListener> {
     Ok(socket.into())
 }
 
+/// That of a unix socket, which may have no path.
+fn of_path(path: Option<&Path>) -> Address {
+    Address::Unix(path.unwrap_or("".as_ref()).to_owned())
+}
+
 impl Queue {
     /// Sets what connections take from their listener; tells where it listens.
     fn prepare(&self) -> io::Result<Address> {
@@ -147,7 +152,7 @@ impl Queue {
             }
             Self::Unix(socket) => {
                 socket.set_nonblocking(true)?;
-                Ok(Address::Unix(socket.local_addr()?.as_pathname().unwrap_or("".as_ref()).to_owned()))
+                Ok(of_path(socket.local_addr()?.as_pathname()))
             }
         }
     }
@@ -174,6 +179,14 @@ impl Listener {
             Queue::Unix(socket) => OpenQueue::Unix(UnixListener::from_std(socket)?),
         };
         Ok(Self { queue, heir: bound.heir })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> io::Result<Address> {
+        match &self.queue {
+            OpenQueue::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            OpenQueue::Unix(listener) => Ok(of_path(listener.local_addr()?.as_pathname())),
+        }
     }
 
     pub(super) async fn accept(&self) -> io::Result<(Socket, Client)> {

@@ -31,7 +31,7 @@ pub(super) struct Opening {
     stream: Tapped<Inbound>,
     protocol: Protocol,
     /// The most that is read of one head of HTTP/1, in bytes.
-    head_bytes: usize,
+    readable_head_bytes: usize,
     /// Whether more of it was asked for.
     held_back: bool,
 }
@@ -47,21 +47,21 @@ enum Protocol {
 
 impl Opening {
     /// TLS agrees on the protocol (RFC 7301); in the clear the first bytes tell.
-    pub(super) fn new(stream: Stream, watch: Arc<Watch>, head_bytes: usize) -> Self {
+    pub(super) fn new(stream: Stream, watch: Arc<Watch>, readable_head_bytes: usize) -> Self {
         let protocol = match &stream {
             Stream::Plain(_) => Protocol::Unknown(Vec::new()),
             Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(HTTP2) => Protocol::Http2(Bytes::new()),
             Stream::Tls(_) => Protocol::Http1(Bytes::new()),
         };
-        Self { stream: Tapped::new(stream, Inbound::new(watch)), protocol, head_bytes, held_back: false }
+        Self { stream: Tapped::new(stream, Inbound::new(watch)), protocol, readable_head_bytes, held_back: false }
     }
 
     pub(super) fn is_http2(&self) -> bool {
         matches!(self.protocol, Protocol::Http2(_))
     }
 
-    pub(super) fn head_bytes(&self) -> usize {
-        self.head_bytes
+    pub(super) fn readable_head_bytes(&self) -> usize {
+        self.readable_head_bytes
     }
 
     /// Whether as much as is read of a head has come, and its end has not.
@@ -71,7 +71,7 @@ impl Opening {
 
     /// How many bytes may come before that is so.
     fn room(&self) -> usize {
-        self.stream.unfinished_head().map_or(usize::MAX, |came| self.head_bytes.saturating_sub(came))
+        self.stream.tap().unfinished_head().map_or(usize::MAX, |came| self.readable_head_bytes.saturating_sub(came))
     }
 
     /// The parser's own refusal of a large head does not say why: so much of one does not reach it.

@@ -59,29 +59,29 @@ pub(super) trait Tap: Unpin {
 pub(super) struct Inbound {
     watch: Arc<Watch>,
     lines: Lines,
-    /// The request that was being read as bytes came last.
+    /// [`Watch::reading`] as bytes came last.
     reading: u64,
-    /// What has come since then, in bytes: once all of it has been read, of the next head.
-    head: usize,
+    /// Bytes that came since it changed: of the awaited head, where one is.
+    came: usize,
 }
 
 impl Inbound {
     pub(super) fn new(watch: Arc<Watch>) -> Self {
-        Self { reading: watch.reading(), watch, lines: Lines::default(), head: 0 }
+        Self { reading: watch.reading(), watch, lines: Lines::default(), came: 0 }
     }
 
     /// What has come of a head that is awaited and has not ended, in bytes; `None` where something else is.
-    fn unfinished_head(&self) -> Option<usize> {
-        let came = if self.watch.reading() == self.reading { self.head } else { 0 };
+    pub(super) fn unfinished_head(&self) -> Option<usize> {
+        let came = if self.watch.reading() == self.reading { self.came } else { 0 };
         self.watch.expects_head().then_some(came)
     }
 
     fn count(&mut self, bytes: usize) {
         let reading = self.watch.reading();
         if self.reading != reading {
-            (self.reading, self.head) = (reading, 0);
+            (self.reading, self.came) = (reading, 0);
         }
-        self.head += bytes;
+        self.came += bytes;
     }
 
     /// Whether the connection goes on although its parser ends.
@@ -140,13 +140,6 @@ impl Tap for Answered {
     fn told(&self) {}
 
     fn all_told(&self) {}
-}
-
-impl Tapped<Inbound> {
-    /// What has come of a head that is awaited and has not ended, in bytes; `None` where something else is.
-    pub(super) fn unfinished_head(&self) -> Option<usize> {
-        self.tap.unfinished_head()
-    }
 }
 
 impl<T> Tapped<T> {

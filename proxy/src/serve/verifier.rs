@@ -41,8 +41,8 @@ pub(super) struct Basis {
 
 /// One worker's order in verifying.
 pub(super) struct Verifier {
-    trusted: mpsc::Sender<Job>,
-    suspected: mpsc::Sender<Job>,
+    fresh: mpsc::Sender<Job>,
+    discredited: mpsc::Sender<Job>,
 }
 
 struct Job {
@@ -65,18 +65,18 @@ impl Verifier {
             spawn_local(work(jobs));
             line
         };
-        Self { trusted: line(), suspected: line() }
+        Self { fresh: line(), discredited: line() }
     }
 
     /// Starts a line for connections of good repute alone: at the other nobody works.
     #[cfg(test)]
     pub(super) fn start_for_the_reputable() -> Self {
-        Self { suspected: mpsc::channel(1).0, ..Self::start() }
+        Self { discredited: mpsc::channel(1).0, ..Self::start() }
     }
 
     /// The verdict on a token that was not verified before, sent by a connection of this repute.
     pub(super) async fn verify(&self, token: &str, basis: &Basis, repute: &Repute) -> Verdict {
-        let line = if repute.is_bad() { &self.suspected } else { &self.trusted };
+        let line = if repute.is_bad() { &self.discredited } else { &self.fresh };
         let waits = line.capacity() < line.max_capacity();
         let (verdict, decided) = oneshot::channel();
         let job = Job { token: token.into(), basis: basis.clone(), verdict };
@@ -197,8 +197,8 @@ mod tests {
     async fn a_connection_of_bad_repute_waits_among_its_like() {
         let test = async {
             let (basis, repute) = (basis(), bad());
-            let (suspected, mut jobs) = mpsc::channel(1);
-            let verifier = Verifier { suspected, ..Verifier::start() };
+            let (discredited, mut jobs) = mpsc::channel(1);
+            let verifier = Verifier { discredited, ..Verifier::start() };
             let (alice, bob) = (token("alice"), token("bob"));
             let mut waiting = Box::pin(verifier.verify(&alice, &basis, &repute));
             assert!(waiting.as_mut().now_or_never().is_none());
@@ -227,8 +227,8 @@ mod tests {
     #[tokio::test]
     async fn a_line_at_which_nobody_works_is_not_told_to_be_full() {
         let test = async {
-            let (suspected, jobs) = mpsc::channel(1);
-            let verifier = Verifier { suspected, ..Verifier::start() };
+            let (discredited, jobs) = mpsc::channel(1);
+            let verifier = Verifier { discredited, ..Verifier::start() };
             let (alice, basis, repute) = (token("alice"), basis(), bad());
             let mut waiting = Box::pin(verifier.verify(&alice, &basis, &repute));
             assert!(waiting.as_mut().now_or_never().is_none());
@@ -243,8 +243,8 @@ mod tests {
     #[tokio::test]
     async fn past_the_end_of_a_line_the_answer_is_overloaded() {
         let test = async {
-            let (suspected, _nobody_works) = mpsc::channel(1);
-            let verifier = Verifier { suspected, ..Verifier::start() };
+            let (discredited, _nobody_works) = mpsc::channel(1);
+            let verifier = Verifier { discredited, ..Verifier::start() };
             let (alice, basis, repute) = (token("alice"), basis(), bad());
             let mut waiting = Box::pin(verifier.verify(&alice, &basis, &repute));
             assert!(waiting.as_mut().now_or_never().is_none());

@@ -16,13 +16,16 @@ fn a_head_over_32_kib_is_too_large_and_one_under_it_is_not() {
     assert_eq!(gate.verdict(&padded(30_000)), "forwarded");
     assert_eq!(gate.verdict(&padded(33_000)), "431 head_too_large");
     let reached = gate.backend.bytes();
+    // On both sides of what is read at all.
     for size in [33_000, 48_500, 49_500, 100_000, 500_000] {
         let mut wire = gate.proxy.connect();
         wire.send(padded(size).bytes());
         wire.answer().refused(431, "head_too_large");
         assert!(wire.is_closed(), "{size}");
     }
-    gate.proxy.process.wait_for_line("refused what is no request");
+    let refused = gate.proxy.process.wait_for_lines("head_too_large", 6);
+    let unread = refused.iter().filter(|line| line.contains("refused a head unread"));
+    assert_eq!(unread.count(), 3, "{refused:#?}");
     assert_eq!(gate.backend.bytes(), reached);
 }
 
@@ -38,10 +41,10 @@ fn a_large_head_is_refused_after_the_answers_before_it() {
     wire.send(first.bytes());
     let head = wire.head();
     let sending = std::thread::spawn(move || sender.send(second.bytes()));
-    sending.join().expect("the sender ends");
     let length = head.values("content-length");
     assert_eq!(length, ["2000000"]);
     assert_eq!(wire.conversation().take(large.len()).expect("the whole answer"), large.as_bytes());
+    sending.join().expect("the sender ends");
     wire.answer().refused(431, "head_too_large");
 }
 

@@ -76,14 +76,18 @@ impl Process {
     /// Waits for a line that holds `text` and returns it.
     #[track_caller]
     pub fn wait_for_line(&self, text: &str) -> String {
-        let (lines, _) = self
-            .log
-            .grown
-            .wait_timeout_while(self.log.lines(), PATIENCE, |lines| !lines.iter().any(|line| line.contains(text)))
-            .unwrap_or_else(PoisonError::into_inner);
-        let found = lines.iter().find(|line| line.contains(text)).cloned();
-        drop(lines);
-        found.unwrap_or_else(|| panic!("{} never wrote {text:?}:\n{}", self.name, self.log()))
+        self.wait_for_lines(text, 1).swap_remove(0)
+    }
+
+    /// Waits for so many lines that hold `text` and returns them, with those that have come beside them.
+    #[track_caller]
+    pub fn wait_for_lines(&self, text: &str, count: usize) -> Vec<String> {
+        let found = |lines: &[String]| lines.iter().filter(|line| line.contains(text)).cloned().collect::<Vec<_>>();
+        let waiting = |lines: &mut Vec<String>| found(lines).len() < count;
+        let waited = self.log.grown.wait_timeout_while(self.log.lines(), PATIENCE, waiting);
+        let found = found(&waited.unwrap_or_else(PoisonError::into_inner).0);
+        assert!(found.len() >= count, "{} wrote {text:?} {} times:\n{}", self.name, found.len(), self.log());
+        found
     }
 
     /// Sends a signal by its name, such as `TERM`.

@@ -30,10 +30,11 @@ use super::{
 };
 use crate::decide::{Client, Code};
 
-/// The parser takes this much more than is accepted, so that the refusal of a large head is ours and says why.
+/// So much more of a head is read than is accepted: one that is a little too large is refused as an exchange, which is
+/// logged and counted; one that is larger still, unread.
 pub(super) const SPARE_BYTES: usize = 16 << 10;
 
-/// Of a head that is refused unread, so much is read and thrown away.
+/// The most that is read, and thrown away, after a head that was refused.
 const DISCARDED_BYTES: u64 = 1 << 20;
 
 /// For a client to take the last words said to it.
@@ -191,12 +192,13 @@ fn unread(client: &Client, fault: &hyper::Error) {
     }
 }
 
-/// Refuses a head that did not end where the largest does. Its client may still be sending, and would lose the answer
+/// Refuses a head that did not end within what is read of one. Its client may still be sending, and would lose the answer
 /// with a connection that is closed on unread bytes.
 async fn refuse_head(link: &Link, mut opening: Opening) {
     let (client, code) = (link.client.address(), Code::HeadTooLarge);
-    tracing::info!(client = client.map(display), %code, status = code.status().as_u16(), "refused what is no request");
+    tracing::info!(client = client.map(display), %code, status = code.status().as_u16(), "refused a head unread");
     tell(&mut opening, code).await;
+    // From here on no head is awaited, of which `Opening` would read no more.
     link.watch().refusal_begins();
     let rest = async { copy(&mut opening.take(DISCARDED_BYTES), &mut sink()).await };
     drop(tokio::time::timeout(LAST_WORDS, rest).await);

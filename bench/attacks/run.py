@@ -26,6 +26,7 @@ import re
 import resource
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -310,9 +311,8 @@ def write_configuration(folder, ports):
     )
 
 
-async def attacks(bench, folder, only):
-    """Each attack between two quiet times."""
-    port = bench.port
+def choose(port, folder, only):
+    """The attacks whose names have this in them, each with its slow clients and its floods."""
     head = b"GET /api/alice/x HTTP/1.1\r\nHost: app\r\nX-Slow: "
     body = request(rest="Content-Length: 1000000\r\n").replace(b"GET", b"POST", 1)
     slow = {
@@ -325,10 +325,15 @@ async def attacks(bench, folder, only):
     chosen = [(f"{SLOW} {name}", [attacker] * SLOW, []) for name, attacker in slow.items()]
     chosen += [(f"{FLOOD} {name} tokens", [], paths) for name, paths in floods.items()]
     chosen.append(("slow heads and both floods", [slow["slow heads"]] * SLOW, [forged, garbage]))
+    names = [name for name, *_ in chosen]
+    return [one for one in chosen if only in one[0]] or sys.exit(f'no attack has "{only}" in its name: {", ".join(names)}')
+
+
+async def attacks(bench, chosen):
+    """Each attack after a quiet time."""
     for name, attackers, paths in chosen:
-        if only in name:
-            await bench.measure("quiet")
-            await bench.measure(name, attackers, paths)
+        await bench.measure("quiet")
+        await bench.measure(name, attackers, paths)
 
 
 async def main(binary, idle, only, rounds):
@@ -343,8 +348,9 @@ async def main(binary, idle, only, rounds):
         folder = pathlib.Path(folder)
         write_configuration(folder, ports)
         write_floods(folder)
-        facts = [] if only else [await start_up(binary, folder, 15)]
         port = 28190
+        chosen = choose(port, folder, only)
+        facts = [] if only else [await start_up(binary, folder, 15)]
         flags = ["--listen", f"127.0.0.1:{port}", "--admin", "off", "--workers", "1"]
         process = subprocess.Popen(["taskset", "-c", str(PROXY_CORE), binary, "--config", folder / "o.toml", *flags])
         try:
@@ -356,7 +362,7 @@ async def main(binary, idle, only, rounds):
                     await asyncio.sleep(0.01)
             bench = Bench(port, process)
             for _ in range(rounds):
-                await attacks(bench, folder, only)
+                await attacks(bench, chosen)
             if only:
                 return bench.tell_sum()
             fact, held = await idle_memory(port, process, idle)
@@ -379,7 +385,9 @@ if __name__ == "__main__":
     arguments.add_argument("binary")
     arguments.add_argument("--idle", type=int, default=10_000)
     arguments.add_argument("--only", default="", help="measure the attacks whose names have this in them")
-    arguments.add_argument("--rounds", type=int, default=1)
+    arguments.add_argument("--rounds", type=int, default=1, help="of those")
     given = arguments.parse_args()
+    if given.rounds != 1 and not given.only:
+        arguments.error("--rounds goes with --only: all attacks are measured once")
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     asyncio.run(main(given.binary, given.idle, given.only, given.rounds))

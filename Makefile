@@ -18,7 +18,8 @@ PROFDATA ?= $(firstword $(wildcard $(shell rustc --print sysroot)/lib/rustlib/$(
 BOLT ?= $(shell command -v llvm-bolt-$(LLVM))
 MERGE_FDATA ?= $(shell command -v merge-fdata-$(LLVM))
 BUILT = $(PGO)/$(HOST)/release/ownergate
-# Blocks and functions as they follow each other, what never ran out of their way.
+# Puts blocks and functions in the order in which they run, puts what never ran far away, and makes one of equal functions.
+# BOLT can move functions only where the linker has kept relocations.
 LAYOUT = -reorder-blocks=ext-tsp -reorder-functions=cdsort -split-functions -split-all-cold -split-eh -icf=safe
 
 .PHONY: run test release check-llvm check-rust check-node check-postgres
@@ -50,7 +51,7 @@ test: check-rust check-node check-postgres
 	$(NPM) --prefix examples/better-auth test
 
 # The proxy as it is fastest: built once to record what an ordinary day runs, once more by that record, and laid out by
-# another such day. The compiler has to begin anew for a new record, whose name it knows already.
+# another such day. Cargo sees a record's name and not its content, so what the last one compiled has to go.
 release: check-rust check-llvm
 	rm -rf $(PGO)/records $(PGO)/layout $(PGO)/$(HOST)
 	RUSTFLAGS="-Cprofile-generate=$(PGO)/records" $(CARGO) build --locked --release --target $(HOST) --target-dir $(PGO)/training -p ownergate

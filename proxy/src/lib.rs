@@ -13,10 +13,11 @@
 //! # One request
 //!
 //! `accept` → `connection` → `exchange` → [`decide::Gate::admit`] (path, preflight, route, where the token stands) → a
-//! verified token looked up, or [`decide::Gate::verify`] → [`decide::Pending::conclude`] (owner, scopes) →
-//! [`decide::Permit`] → rate limit → `forward` (room at the upstream, by `capacity`) → [`decide::Gate::onward`] (headers
-//! stripped, then set) → `upstream`, bodies streamed both ways → `tally`, which tells log, metrics and traces. A refusal
-//! becomes an answer in `reply` alone.
+//! verified token looked up, or, in its turn of `verifier`, [`decide::Gate::verify`] → [`decide::Pending::conclude`]
+//! (owner, scopes) → [`decide::Permit`] → rate limit → `forward` (room at the upstream, by `capacity`) →
+//! [`decide::Gate::onward`] (headers stripped, then set) → `upstream`, bodies streamed both ways, `answer_fields` for what
+//! of the answer's head and trailers goes on → `tally`, which tells log, metrics and traces. A refusal becomes an answer in
+//! `reply` alone.
 //!
 //! # Invariants
 //!

@@ -1,5 +1,5 @@
-//! Puts an ordinary day's requests through a proxy that was built to record which of its code runs, so that the compiler
-//! can lay out what is hot: `train PATH-OF-OWNERGATE`. `make release` calls it.
+//! Puts an ordinary day's requests through a proxy that was built to record which of its code runs, so that the compiler,
+//! and BOLT after it, can lay out what is hot: `train PATH-OF-OWNERGATE`. `make release` calls it for each.
 
 use std::env;
 use std::net::SocketAddr;

@@ -10,7 +10,8 @@
 //! | [`recorder`] | a backend that keeps the bytes it got and answers by script |
 //! | [`collector`] | who takes traces |
 //! | [`wire`], [`request`], [`answer`] | a client that sends exact bytes and reads strictly |
-//! | [`message`], [`socket`] | HTTP/1.1 as bytes, TCP and unix sockets: what both sides are made of |
+//! | [`message`], [`http2`], [`socket`] | HTTP/1.1 as bytes, HTTP/2 as frames, TCP and unix sockets: what both sides are made of |
+//! | [`process`], [`port`] | children and what they write, ports for them to listen on |
 //!
 //! It knows the product by its contract alone: flags, ports, HTTP. Everything blocks, every wait ends after
 //! [`PATIENCE`], and a step that fails panics with what was awaited.

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::config::{Address, LogLevel, Sockets};
 
-/// Connections at once: probes and a scraper or two.
+/// Connections at once: probes and a scraper or two. One more takes the place of the one that was quiet for longest.
 const CONNECTIONS: usize = 64;
 
 /// For a request head, also the first, and for a body.

@@ -43,6 +43,7 @@ impl Consent {
     /// Learns of the upstream's interim answer to the request of this head.
     pub(super) fn watch(&self, head: &mut Parts) {
         let consent = self.clone();
+        // Hyper puts it into a request's extensions, and there is only a head.
         let mut request = Request::new(());
         hyper::ext::on_informational(&mut request, move |answer| {
             if answer.status() == StatusCode::CONTINUE {

@@ -20,11 +20,11 @@ pub(super) enum Count {
     TokenKnown,
     /// A token that was not.
     TokenUnknown,
-    /// A token verified as it came in.
+    /// A token to be verified that found its line empty.
     VerifiedAtOnce,
-    /// A token that waited for others to be verified.
+    /// A token to be verified that found others in its line.
     VerificationQueued,
-    /// A token that came when as many waited as may.
+    /// A token to be verified that found its line full.
     VerificationRefused,
     /// A new connection to an upstream.
     UpstreamConnected,

@@ -18,6 +18,9 @@ use super::{
 use crate::decide::{Code, Decision, Denial, Head};
 
 /// Begins with the request's head, and ends with that of its answer.
+///
+/// A plain function: an asynchronous one would keep room for the whole request beside its parts, and its future is moved
+/// to the heap for every request.
 pub(super) fn exchange(
     link: Rc<Link>,
     request: Request<Incoming>,
@@ -43,7 +46,8 @@ async fn answer(
 ) -> Result<Response<ResponseBody>, Infallible> {
     let origin = parts.headers.get(header::ORIGIN).cloned();
     let head = Head { method: &parts.method, uri: &parts.uri, version: parts.version, headers: &parts.headers };
-    // What would be matched on is kept until the match ends: not so the condition of an `if`.
+    // `if` and not `match`, here and below: what is matched on lives to the end of the match, and the future would keep
+    // room for it over the wait. It stays under a kilobyte, which the allocator hands out by its short way.
     let decision = if let Err(denial) = local.state.rates.check_address(tally.client()) {
         Decision::Refuse(denial)
     } else if link.watch().is_suspect() {

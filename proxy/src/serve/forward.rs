@@ -233,7 +233,7 @@ fn repeatable(head: &Parts, body: &RequestBody, pool: &Pool) -> Option<Box<Parts
     Some(copy)
 }
 
-/// `None` once the watch's deadline has passed.
+/// `None` once the watch's deadline has passed. Takes the future by reference, so that the caller's holds it once.
 async fn in_time<T>(mut future: Pin<&mut impl Future<Output = T>>, watch: &Watch) -> Option<T> {
     poll_fn(|cx| match future.as_mut().poll(cx) {
         Poll::Ready(outcome) => Poll::Ready(Some(outcome)),

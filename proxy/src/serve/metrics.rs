@@ -131,7 +131,10 @@ fn describe() {
     describe_counter!(UPSTREAM_CONNECTIONS, "Connections made to upstreams, by outcome: connected or failed");
     describe_counter!(TOKENS, "Tokens looked up, by outcome: known, or unknown and so to be verified");
     describe_gauge!(TOKENS_HELD, "Verified tokens that are remembered");
-    describe_counter!(VERIFICATIONS, "Tokens to be verified, by outcome: at_once, queued, or refused as overload");
+    describe_counter!(
+        VERIFICATIONS,
+        "Tokens to be verified, by what they found: at_once (nobody before them), queued (others), or refused as overload (a full line)"
+    );
     describe_counter!(KEY_FETCHES, "Key sets read, by issuer and outcome");
     describe_gauge!(KEYS, "Keys held, by issuer");
     describe_gauge!(KEYS_FETCHED, "When a key set was last read with success, by issuer, in Unix time");

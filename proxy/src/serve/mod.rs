@@ -1,20 +1,25 @@
 //! The data plane and what keeps it fresh: everything here touches sockets, clocks and files.
 //!
 //! [`Proxy::bind`] takes the listeners, [`Proxy::run`] serves until the caller's shutdown future ends. Each core has a
-//! worker with a runtime, listeners, upstream pools and a cache of verified tokens of its own; nothing that workers
-//! share is locked while a known token is served.
+//! worker with a runtime, listeners, upstream pools, a cache of verified tokens and lines of tokens to be verified of its
+//! own; nothing that workers share is locked while a known token is served.
 //!
 //! A request's way: [`listen`] and [`accept`] take its connection, [`connection`] (and [`http2`]) read requests from it,
 //! [`exchange`] decides and answers each, [`forward`] speaks with the [`upstream`]. What became of it is told once, by
-//! [`tally`], to [`log`], [`metrics`] and [`trace`]. Between requests a connection of HTTP/1 sleeps, without buffers.
+//! [`tally`], to [`log`], [`metrics`] and [`trace`]. A connection of HTTP/1 that has been idle for a second sleeps without a
+//! parser, until more comes.
 //!
 //! Who a connection is from: [`tls`], [`proxy_protocol`], [`opening`] (HTTP/1 or HTTP/2). How much there may be of
-//! everything: [`census`] (connections), [`guests`] (those of [`admin`]), [`rate`] and [`capacity`] (requests), [`watch`]
-//! and its [`clock`] (time), [`pace`] (trickles). What streams: [`request_body`], asked for by [`consent`], and
-//! [`response_body`]; what of an answer's fields goes on: [`answer_fields`]. What is no longer HTTP: [`upgrade`],
-//! [`tunnel`], [`websocket`]. Connections to upstreams: [`dial`], and [`multiplexed`] ones of HTTP/2. Tokens: [`jwks`],
-//! [`verifier`], [`verified`]. Across restarts: [`systemd`], [`unix_socket`]; across changes of the configuration:
-//! [`reload`].
+//! everything: [`census`] (connections), [`guests`] (those of [`admin`]), [`opening`] (heads), [`rate`] and [`capacity`]
+//! (requests), [`watch`] and its [`clock`] (time), [`pace`] (trickles). What streams: [`request_body`], asked for by
+//! [`consent`], and [`response_body`]; what of an answer's fields goes on: [`answer_fields`]. What is no longer HTTP:
+//! [`upgrade`], [`tunnel`], [`websocket`]. Connections to upstreams: [`dial`], and [`multiplexed`] ones of HTTP/2. Tokens:
+//! [`identify`], by [`verified`] or else [`verifier`], with the keys of [`jwks`]. Across restarts: [`systemd`],
+//! [`unix_socket`]; across changes of the configuration: [`reload`].
+//!
+//! What they stand on: [`proxy`] and its [`worker`]s, [`state`] (what a configuration became), [`transport`] (byte
+//! streams, [`lines`] of heads), [`reply`] (refusals), [`signer`], [`child`]; of what is told: [`record`], [`counts`],
+//! [`process`], [`telemetry`], [`threshold`].
 
 mod accept;
 pub mod admin;

@@ -203,7 +203,7 @@ impl Share {
     pub(super) fn send(
         &self,
         request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
         self.0.sender.borrow_mut().try_send_request(request)
     }
 

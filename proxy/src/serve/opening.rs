@@ -1,7 +1,7 @@
 //! What a client's first bytes say: HTTP/2 begins with a preface (RFC 9113 §3.4) that is no request of HTTP/1.
 //!
 //! HTTP/1 pays nothing for the question: its parser reads from the socket as ever, and the bytes are looked at where it
-//! has them. Only what begins like the preface is held back from it, and what a head has too much.
+//! has them. Only what begins like the preface, and what exceeds the largest head, is held back from it.
 
 use std::{
     io::{self, IoSlice},
@@ -81,7 +81,7 @@ impl Opening {
             return Pin::new(&mut self.stream).poll_read(cx, buf);
         }
         if room == 0 {
-            // Whoever reads flushes next, and learns more then.
+            // Nobody has to be woken: the parser flushes after each turn of reading, and `let_go` goes on from there.
             self.held_back = true;
             return Poll::Pending;
         }
@@ -201,6 +201,7 @@ impl AsyncWrite for Opening {
         match &this.protocol {
             // It is HTTP/1 alone that ends here: nobody has read the preface yet.
             Protocol::Http2(held) if !held.is_empty() => Poll::Ready(Ok(())),
+            // A parser ends here, and not the connection, which falls asleep.
             Protocol::Http1(_) if this.stream.tap().is_kept() => Poll::Ready(Ok(())),
             _ => Pin::new(&mut this.stream).poll_shutdown(cx),
         }

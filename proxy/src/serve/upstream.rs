@@ -255,11 +255,12 @@ impl Lease {
         }
     }
 
-    /// Sends the request; ends with the response head.
+    /// Sends the request; ends with the response head. A plain function, so that the caller's future holds the request
+    /// once, and not also as this one's argument.
     pub(super) fn send(
         &mut self,
         request: Request<RequestBody>,
-    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> + use<> {
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<Request<RequestBody>>>> {
         match &mut self.carrier {
             Carrier::Whole(connection) => {
                 connection.answered.begin();

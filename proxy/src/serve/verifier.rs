@@ -1,8 +1,8 @@
 //! Signatures of unknown tokens, kept from holding up the requests of known ones.
 //!
-//! A worker verifies one token, looks after all its sockets, and only then verifies the next: whoever is known waits for
-//! a signature or two, however many are to be checked. Connections that brought a bad token last have a line of their
-//! own, so that forged tokens wait for each other, and new users hardly for them. Each line has an end: past it, the
+//! Between two looks at its sockets, a worker verifies one token of each of two lines: whoever is known waits for two of
+//! them at most, however many are to be checked. Connections that brought a bad token last have a line of their own, so
+//! that forged tokens wait for each other, and a new user for one of them at a time. Each line has an end: past it, the
 //! answer is `overloaded`.
 
 use std::{cell::Cell, rc::Rc, sync::Arc};
@@ -23,7 +23,8 @@ use super::{
 };
 use crate::decide::{Code, Denial, Identity, Timestamp};
 
-/// Tokens that may wait in a line: at some 50 µs each, the last of them waits for about 50 ms.
+/// Tokens that may wait in a line. At some 50 µs for each, the last waits for 50 ms at the least: for 100 if the other
+/// line is full too, and for whatever the sockets bring between two.
 const LINE: usize = 1024;
 
 /// A line has ended before the verifier: in a panic, or because its runtime is about to end.
@@ -125,7 +126,7 @@ impl Repute {
     }
 }
 
-/// A task of its own, because the one that waits may not go on when it could.
+/// A task of its own: were a line moved on by those who wait in it, one that is not polled would hold up all behind it.
 async fn work(mut jobs: mpsc::Receiver<Job>) {
     while let Some(job) = jobs.recv().await {
         if job.is_wanted() {

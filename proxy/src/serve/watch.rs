@@ -263,7 +263,7 @@ impl Watch {
         self.sleep.store(self.now.load(Relaxed) + SLEEP_AFTER, Relaxed);
     }
 
-    /// Whether the next bytes are the first since the last exchange.
+    /// Whether no head has begun since the last exchange.
     pub(super) fn is_between_requests(&self) -> bool {
         matches!(self.phase(), Phase::Idle | Phase::Asleep)
     }

@@ -117,7 +117,8 @@ impl Worker {
         for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
             *digits = [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]];
         }
-        // Owned by what counts its copies from the beginning: client, upstream and log each get one.
+        // Bytes that have an owner count their copies from the start; others allocate once more for the first one, and
+        // client, upstream and log each get one.
         HeaderValue::from_maybe_shared(Bytes::from_owner(text)).unwrap_or(HeaderValue::from_static("0"))
     }
 

@@ -183,7 +183,10 @@ fn request_id(link: &Link, local: &Local, head: &Parts) -> HeaderValue {
         let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
         (1..=128).contains(&id.len()) && id.as_bytes().iter().all(plain)
     });
-    given.cloned().unwrap_or_else(|| link.worker.next_request_id())
+    let mut id = given.cloned().unwrap_or_else(|| link.worker.next_request_id());
+    // No other message has it: HTTP/2 is to spare it the table of what is repeated (RFC 7541 §6.2.3).
+    id.set_sensitive(true);
+    id
 }
 
 impl Drop for Tally {

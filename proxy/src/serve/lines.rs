@@ -16,9 +16,17 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// A head is about to come.
+    /// A head is about to come. Of what stands before it, nothing is a part of its lines but a CR, whose LF is still to
+    /// come: it may have begun in one piece with the request before.
     pub(super) fn begin(&mut self) {
-        self.tail = Default::default();
+        let [.., last] = self.tail;
+        self.tail = if last == CR { [0, 0, CR] } else { Default::default() };
+    }
+
+    /// These bytes come before the next head.
+    pub(super) fn pass(&mut self, bytes: &[u8]) {
+        self.tail = tail(self.tail, bytes);
+        self.begin();
     }
 
     /// Whether a line among these bytes ends with LF alone, before the head does. Costs less than a tenth of a
@@ -101,9 +109,28 @@ mod tests {
     }
 
     #[test]
+    fn a_line_may_have_begun_in_one_piece_with_what_stands_before_it() {
+        for before in
+            ["GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r", "GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r"]
+        {
+            let mut lines = Lines::default();
+            assert!(!lines.are_bare(before.as_bytes()));
+            lines.begin();
+            assert!(!lines.are_bare(b"\nHost: a\r\n\r\n"));
+            lines.pass(b"a body, and then GET / HTTP/1.1\r");
+            lines.begin();
+            assert!(!lines.are_bare(b"\nHost: a\r\n\r\n"));
+        }
+        let mut lines = Lines::default();
+        lines.pass(b"a body\r\n");
+        lines.begin();
+        assert!(lines.are_bare(b"\r\nGET / HTTP/1.1\nHost: a\r\n\r\n"), "what ends a body is no part of a head's end");
+    }
+
+    #[test]
     fn a_head_begins_anew() {
         let mut lines = Lines::default();
-        assert!(!lines.are_bare(b"GET / HTTP/1.1\r"));
+        assert!(!lines.are_bare(b"GET / HTTP/1.1\r\n\r\n"));
         lines.begin();
         assert!(lines.are_bare(b"\n"));
     }

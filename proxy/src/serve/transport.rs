@@ -92,13 +92,16 @@ impl Inbound {
 
 impl Tap for Inbound {
     fn heard(&mut self, bytes: &[u8]) {
-        let is_head = self.watch.expects_head();
-        if !is_head || self.watch.is_between_requests() {
-            self.lines.begin();
-        }
         self.count(bytes.len());
-        if is_head && self.lines.are_bare(bytes) {
-            self.watch.suspect();
+        if !self.watch.expects_head() {
+            self.lines.pass(bytes);
+        } else {
+            if self.watch.is_between_requests() {
+                self.lines.begin();
+            }
+            if self.lines.are_bare(bytes) {
+                self.watch.suspect();
+            }
         }
         self.watch.heard();
     }

@@ -179,6 +179,23 @@ fn an_idle_connection_ends_when_its_time_is_over() {
     wire.answer().refused(408, "request_timeout");
 }
 
+/// Its beginning came in one piece with the request before.
+#[test]
+fn a_head_that_has_begun_keeps_neither_its_connection_nor_a_stop() {
+    let mut gate = configured(&format!("{MAIN}{OWNER}[timeouts]\nrequest_head = 2\n"));
+    let begun = |gate: &Gate| {
+        let mut wire = gate.proxy.connect();
+        wire.send([&gate.by_alice("/api/alice/x").bytes()[..], b"GET /api/alice/y HTTP/1.1\r\n"].concat());
+        wire.answer().expect(200);
+        wire
+    };
+    begun(&gate).answer().refused(408, "request_timeout");
+    let mut wire = begun(&gate);
+    sleep(A_WHILE);
+    assert_eq!(gate.proxy.stop(SOON), 0);
+    wire.answer().refused(408, "request_timeout");
+}
+
 #[test]
 fn a_tunnel_may_be_silent_for_a_while() {
     let gate = Gate::before(echoing());

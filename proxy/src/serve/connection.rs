@@ -124,10 +124,13 @@ async fn serve_http1(link: &Rc<Link>, mut opening: Opening) -> Option<Opening> {
                 Box::pin(tell(opening, Code::RequestTimeout)).await;
                 return None;
             }
-            End::Asleep => sleep(&mut opening, watch).await,
-            End::Restless => {}
+            End::Asleep => {
+                sleep(&mut opening, watch).await;
+                watch.wake_up();
+            }
+            // It came in one piece with the request before, and its time begins only now.
+            End::Restless => watch.begin_head(),
         }
-        watch.wake_up();
     }
 }
 

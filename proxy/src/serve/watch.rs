@@ -281,6 +281,12 @@ impl Watch {
         self.phase.store(Phase::Asleep as u8, Relaxed);
     }
 
+    /// The connection has a parser anew, and the beginning of a head for it.
+    pub(super) fn begin_head(&self) {
+        self.sleep.store(FOREVER, Relaxed);
+        self.enter(Phase::Head, self.limits.request_head);
+    }
+
     /// The connection has a parser again, and keeps it until after the next exchange.
     pub(super) fn wake_up(&self) {
         self.sleep.store(FOREVER, Relaxed);

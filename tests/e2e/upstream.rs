@@ -145,6 +145,13 @@ fn an_expectation_is_answered_before_the_body_and_not_for_a_refusal() {
     let mut refused = gate.proxy.connect();
     refused.send(request("bob").bytes());
     refused.answer().refused(403, "not_owner");
+    // Whether its body comes after all is not known, so that nothing may come behind it.
+    let mut hasty = gate.proxy.connect();
+    hasty.send([&request("bob").bytes()[..], b"abc"].concat());
+    let answer = hasty.answer();
+    assert_eq!(answer.header("connection").as_deref(), Some("close"));
+    answer.refused(403, "not_owner");
+    assert!(hasty.is_closed());
 }
 
 #[test]

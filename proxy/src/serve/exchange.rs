@@ -3,7 +3,7 @@
 use std::{convert::Infallible, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 
 use super::{
@@ -77,6 +77,10 @@ async fn answer(
     };
     let route = answer.body().route();
     local.state.decorate(route, origin.as_ref(), answer.headers_mut());
+    if progress.is_unasked() {
+        // Whether the body still comes is the client's choice (RFC 9110 §10.1.1): what comes next has two readings.
+        answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     Ok(with_request_id(answer))
 }
 

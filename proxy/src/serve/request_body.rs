@@ -106,6 +106,11 @@ impl Progress {
         self.state.get()
     }
 
+    /// Whether the client of a connection that others' requests may follow on waits to be asked for it.
+    pub(super) fn is_unasked(&self) -> bool {
+        !self.apart && self.state.get() == Upstate::Unasked
+    }
+
     /// The bytes that are certain to come, before any has; `None` if there is no body.
     pub(super) fn declared(&self) -> Option<u64> {
         let incoming = self.incoming.borrow();
@@ -115,7 +120,7 @@ impl Progress {
     /// Nobody will take the rest of it. A client that waits to be asked for it is not asked.
     pub(super) fn abandon(&self, watch: &Arc<Watch>) {
         let unread = self.incoming.take().filter(|unread| !unread.is_end_stream());
-        if let Some(unread) = unread.filter(|_| !self.apart && self.state.get() != Upstate::Unasked) {
+        if let Some(unread) = unread.filter(|_| !self.apart && !self.is_unasked()) {
             discard(unread, Arc::clone(watch));
         }
     }

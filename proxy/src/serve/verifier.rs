@@ -52,11 +52,20 @@ struct Job {
     verdict: oneshot::Sender<Verdict>,
 }
 
-/// Whether the last token to be verified that came by a connection was bad.
+/// What is known of a connection by the tokens to be verified that came by it.
 #[derive(Clone, Default)]
-pub(super) struct Repute {
-    bad: Rc<Cell<bool>>,
+pub(super) struct Repute(Rc<Record>);
+
+#[derive(Default)]
+struct Record {
+    /// Whether the last one was bad.
+    bad: Cell<bool>,
+    /// How many wait for their verdict.
+    undecided: Cell<usize>,
 }
+
+/// Counts a token as long as it waits for its verdict.
+struct Undecided<'a>(&'a Record);
 
 impl Verifier {
     /// Starts the lines, which end with it, on the current thread's runtime.
@@ -77,7 +86,10 @@ impl Verifier {
 
     /// The verdict on a token that was not verified before, sent by a connection of this repute.
     pub(super) async fn verify(&self, token: &str, basis: &Basis, repute: &Repute) -> Verdict {
-        let line = if repute.is_bad() { &self.discredited } else { &self.fresh };
+        // A connection of many streams could fill the line before its first token is found to be bad.
+        let alone = repute.0.undecided.get() == 0;
+        let _undecided = Undecided::new(&repute.0);
+        let line = if repute.is_bad() || !alone { &self.discredited } else { &self.fresh };
         let waits = line.capacity() < line.max_capacity();
         let (verdict, decided) = oneshot::channel();
         let job = Job { token: token.into(), basis: basis.clone(), verdict };
@@ -112,17 +124,30 @@ impl Job {
 
 impl Repute {
     pub(super) fn is_bad(&self) -> bool {
-        self.bad.get()
+        self.0.bad.get()
     }
 
     /// What is no fault of the token says nothing of who sent it. One that has expired is at fault: claims are checked
     /// before the signature, so that nothing tells it from one that anybody made up.
     pub(super) fn learn(&self, verdict: &Verdict) {
         match verdict {
-            Ok(_) => self.bad.set(false),
-            Err(denial) if denial.code.status() == StatusCode::UNAUTHORIZED => self.bad.set(true),
+            Ok(_) => self.0.bad.set(false),
+            Err(denial) if denial.code.status() == StatusCode::UNAUTHORIZED => self.0.bad.set(true),
             Err(_) => {}
         }
+    }
+}
+
+impl<'a> Undecided<'a> {
+    fn new(record: &'a Record) -> Self {
+        record.undecided.set(record.undecided.get() + 1);
+        Self(record)
+    }
+}
+
+impl Drop for Undecided<'_> {
+    fn drop(&mut self) {
+        self.0.undecided.set(self.0.undecided.get() - 1);
     }
 }
 
@@ -153,7 +178,9 @@ mod tests {
     }
 
     fn bad() -> Repute {
-        Repute { bad: Rc::new(Cell::new(true)) }
+        let repute = Repute::default();
+        repute.0.bad.set(true);
+        repute
     }
 
     fn forged() -> String {
@@ -237,6 +264,28 @@ mod tests {
             for denial in [waiting.await.unwrap_err(), verifier.verify(&alice, &basis, &repute).await.unwrap_err()] {
                 assert_eq!((denial.code, denial.reason.as_deref()), (Code::Overloaded, Some(NOBODY)));
             }
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn of_one_connection_one_token_waits_among_the_fresh() {
+        let test = async {
+            let (discredited, mut jobs) = mpsc::channel(LINE);
+            let verifier = Verifier { discredited, ..Verifier::start() };
+            let (forged, basis, repute) = (forged(), basis(), Repute::default());
+            let verify = || verifier.verify(&forged, &basis, &repute);
+            let (mut first, mut second, mut third) = (Box::pin(verify()), Box::pin(verify()), Box::pin(verify()));
+            for waiting in [&mut first, &mut second, &mut third] {
+                assert!(waiting.as_mut().now_or_never().is_none());
+            }
+            assert_eq!(jobs.len(), 2);
+            assert!(first.await.is_err());
+            for waiting in [second, third] {
+                jobs.recv().await.unwrap().settle();
+                assert!(waiting.await.is_err());
+            }
+            assert_eq!(repute.0.undecided.get(), 0);
         };
         LocalSet::new().run_until(test).await;
     }
